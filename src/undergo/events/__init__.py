@@ -1,0 +1,1 @@
+"""From the bytes of the rings to calls and states."""

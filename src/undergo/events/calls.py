@@ -1,0 +1,69 @@
+"""Calls, as the rest of undergo sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+End = Literal["return", "panic", "goexit", "died", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallOpened:
+    """A call that is under way; reported only once something happens beneath it. Times in ns since the epoch."""
+
+    id: int
+    parent: int  # id of the nearest traced caller in this goroutine, 0 if there is none
+    pid: int
+    tid: int
+    goid: int
+    func: int  # FunctionPlan.id
+    depth: int  # number of traced callers
+    start_ts_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that ended, or was still open when tracing ended. Times in ns."""
+
+    id: int
+    parent: int
+    pid: int
+    tid: int
+    goid: int
+    func: int
+    depth: int
+    start_ts_ns: int
+    wall_ns: int
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One function of one process, summed over all its calls. Times in ns."""
+
+    pid: int
+    func: int
+    calls: int  # calls that began while tracing, open ones included
+    panics: int
+    open: int
+    sum_ns: int
+    min_ns: int
+    max_ns: int
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    histogram: tuple[tuple[int, int, int], ...]  # (low_ns inclusive, high_ns exclusive, count), empty buckets left out
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where every hit went: hits = delivered + aggregated + filtered + sum(dropped)."""
+
+    hits: int
+    delivered: int
+    aggregated: int
+    filtered: int
+    dropped: dict[str, int]
+    unmatched_exits: int
+    open_calls: int

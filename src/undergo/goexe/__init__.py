@@ -1,0 +1,1 @@
+"""What a Go executable says about itself: functions, code, types, runtime layout."""

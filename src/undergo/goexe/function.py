@@ -1,0 +1,20 @@
+"""One function of a Go executable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One row of the executable's function table; addresses are link-time virtual addresses."""
+
+    index: int  # row in the function table
+    name: str  # full name, e.g. "net/http.(*conn).serve", generic arguments as "[...]"
+    entry: int  # first byte
+    end: int  # one past the last instruction (padding excluded)
+    file: str  # source file as recorded, "" if unknown
+    line: int  # line of the `func` keyword, 0 if unknown
+    func_id: int  # runtime funcID
+    wrapper: bool  # compiler-made wrapper (method value, promoted method, ABI wrapper)
+    assembly: bool  # written in assembly: g is not in its register, ABI0

@@ -1,0 +1,1 @@
+"""What to trace: processes, executables and commands."""
