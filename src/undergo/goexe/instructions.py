@@ -49,13 +49,15 @@ _BAD_OPCODES: Final = frozenset(
 _BAD_0F_OPCODES: Final = frozenset(
     bytes.fromhex("000102030405060708090a0b0c0e0f2021222324252627303233343536377879ff")
 )
-# Exactly the kernel's x86_nops[3..9]; Linux 6.18 emulates these, older kernels single-step them.
+# Exactly the kernel's x86_nops[3..9] but the 5-byte one; Linux 6.18 emulates these, older kernels single-step.
+# Linux 6.18 rewrites a probed 5-byte nop to a call of a trampoline that pushes 32 bytes on the goroutine's stack:
+# a chain of nosplit functions has no such room.
+_NOP5: Final = bytes.fromhex("0f1f440000")
 _LONG_NOPS: Final = frozenset(
     bytes.fromhex(nop)
     for nop in (
         "0f1f00",
         "0f1f4000",
-        "0f1f440000",
         "660f1f440000",
         "0f1f8000000000",
         "0f1f840000000000",
@@ -180,6 +182,8 @@ def emulation(raw: bytes) -> Emulation:
 
 def _emulation_0f(raw: bytes, at: int, operand16: bool) -> Emulation:
     if at >= len(raw) or raw[at] in _BAD_0F_OPCODES:
+        return Emulation.REFUSED
+    if raw == _NOP5:
         return Emulation.REFUSED
     if 0x80 <= raw[at] <= 0x8F:
         return Emulation.REFUSED if operand16 else Emulation.ALWAYS
