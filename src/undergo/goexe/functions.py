@@ -28,20 +28,9 @@ _MARKS = frozenset(
 )
 _NO_FILE = 0xFFFFFFFF
 
-# funcID of wrappers: internal/abi/symtab.go (internal/objabi/funcid.go up to 1.20), the last of each version's list.
-_WRAPPER_IDS = {
-    (1, 17): 22,
-    (1, 18): 22,
-    (1, 19): 21,
-    (1, 20): 21,
-    (1, 21): 21,
-    (1, 22): 21,
-    (1, 23): 22,
-    (1, 24): 22,
-    (1, 25): 22,
-    (1, 26): 23,
-    (1, 27): 23,
-}
+# The linker gives this function the funcID of wrappers in every version (cmd/internal/objabi/funcid.go), while the
+# number itself moves: 22 in 1.17, 21 in 1.19 and 1.21, 22 in 1.22 to 1.24, 23 in 1.25 to 1.27.
+_MARKED_AS_WRAPPER = "runtime.deferreturn"
 
 
 class FunctionTable:
@@ -50,11 +39,10 @@ class FunctionTable:
     Opening costs numpy work over all rows; a `Function` is made when it is asked for.
     """
 
-    def __init__(self, table: Pclntab, text_start: int, version: tuple[int, int], display: str = "executable") -> None:
+    def __init__(self, table: Pclntab, text_start: int, display: str = "executable") -> None:
         """Read functab. Raises TruncatedError where the table points outside itself or is not sorted."""
         self._table = table
         self._display = display
-        self._wrapper_id = _WRAPPER_IDS.get(version, max(_WRAPPER_IDS.values()))
         data = table.data
         self._records: Words = np.frombuffer(data, "<u4", (len(data) - table.table) // 4, table.table)
         entries, offsets = self._functab(text_start)
@@ -77,6 +65,12 @@ class FunctionTable:
         self.name_offsets: Words = name_offsets[keep]
         self._start = start[keep]  # each record's first word
         self._kinds = self._records[self._start + shape.kind]
+
+    @cached_property
+    def wrapper_id(self) -> int:
+        """The funcID of wrappers in this executable; -1 if it cannot be told."""
+        rows = self.rows_named(_MARKED_AS_WRAPPER)
+        return int(self._kinds[rows[0]]) & 0xFF if rows else -1
 
     def _functab(self, text_start: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """Addresses (one more than there are functions) and record offsets from the table's start, in bytes."""
@@ -146,7 +140,7 @@ class FunctionTable:
 
     def is_wrapper(self, index: int) -> bool:
         """Whether the compiler made it: a promoted method, a method value, an ABI wrapper, a hash function."""
-        return int(self._kinds[index]) & 0xFF == self._wrapper_id
+        return int(self._kinds[index]) & 0xFF == self.wrapper_id
 
     def pcsp(self, function: Function) -> list[tuple[int, int, int]]:
         """(start pc, end pc, SP delta in bytes) over its whole code; the delta is 0 at entry and at every RET.
@@ -170,6 +164,50 @@ class FunctionTable:
         """The address where it goes on after a recovered panic; None if it defers nothing."""
         offset = self._word(function.index, self._table.shape.deferreturn)
         return function.entry + offset if offset else None
+
+    @property
+    def absolute_funcdata(self) -> bool:
+        """Whether funcdata are addresses (Go 1.17) rather than offsets from moduledata's gofunc."""
+        return self._table.absolute
+
+    def funcdata(self, kind: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """All pieces of funcdata, sorted and distinct; and per row the piece of one kind, 2**64-1 if it has none."""
+        shape, records = self._table.shape, self._records
+        held = (self._kinds >> np.uint32(24)).astype(np.int64)  # nfuncdata
+        first = self._start + shape.words + records[self._start + shape.npcdata]
+        wide = self._table.absolute
+        if wide:
+            first += first & 1  # pointers are aligned (the table itself is)
+        pieces, chosen = [], np.full(len(self), 0xFFFFFFFFFFFFFFFF, np.uint64)
+        for number in range(int(held.max(initial=0))):
+            rows = np.flatnonzero(held > number)
+            at = first[rows] + number * (2 if wide else 1)
+            if int(at.max()) + wide >= len(records):
+                raise self._contradiction()
+            if wide:
+                values = records[at].astype(np.uint64) | records[at + 1].astype(np.uint64) << np.uint64(32)
+                there = values != 0
+            else:
+                values = records[at].astype(np.uint64)
+                there = values != 0xFFFFFFFF
+            pieces.append(values[there])
+            if number == kind:
+                chosen[rows[there]] = values[there]
+        return np.unique(np.concatenate(pieces or [np.empty(0, np.uint64)])), chosen
+
+    def are_names(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of these offsets into the name table begin a name that is not empty."""
+        raw = np.frombuffer(self._table.data, np.uint8, self._table.units - self._table.names, self._table.names)
+        inside = (offsets >= 0) & (offsets < len(raw))
+        at = np.where(inside, offsets, 0)
+        begins: npt.NDArray[np.bool_] = inside & (raw[at] != 0) & ((at == 0) | (raw[at - 1] == 0))
+        return begins
+
+    def name_at(self, offset: int) -> str:
+        """The name at an offset into the name table."""
+        table = self._table
+        end = table.data.find(b"\0", table.names + offset, table.units)
+        return table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape")
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[int, ...]]:
