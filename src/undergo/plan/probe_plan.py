@@ -53,12 +53,24 @@ class FunctionPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CasRegisters:
+    """Where an INLINED_TRANSITION site has its operands: hardware register numbers (amd64: RAX 0 ... R15 15).
+
+    The site is the conditional jump after the compare-and-swap: it succeeded if ZF is 0; old is in EAX.
+    """
+
+    gp: int
+    new: int | None  # None: overwritten since; read g.atomicstatus instead
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeSite:
     """A probe in the runtime itself, on which the bookkeeping of frames and states relies."""
 
     role: Role
     function: Function
     site: Site
+    registers: CasRegisters | None = None  # INLINED_TRANSITION only
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,7 @@ def candidates(view: FunctionView, start: int, leaves: set[int]) -> list[Candida
     for index in range(start, len(head)):
         instruction = head[index]
         flow = instruction.flow_control
-        if flow not in (FlowControl.NEXT, FlowControl.CALL, FlowControl.CONDITIONAL_BRANCH):
+        if flow in (FlowControl.RETURN, FlowControl.INDIRECT_BRANCH):
             break
         sp_to_cfa = _sp_to_cfa(view, instruction.ip, grown)
         kind = instructions.emulation(view.raw(instruction.ip, instruction.len))
