@@ -39,7 +39,7 @@ class RuntimeLayout:
     source: str  # "DWARF" or "table (go1.24)"
 
 
-_G = {
+G_MEMBERS = {
     "g_stack_lo": "stack.lo",
     "g_stack_hi": "stack.hi",
     "g_m": "m",
@@ -53,7 +53,7 @@ _G = {
     "g_startpc": "startpc",
     "g_labels": "labels",
 }
-_M = {"m_g0": "g0", "m_procid": "procid", "m_curg": "curg"}
+M_MEMBERS = {"m_g0": "g0", "m_procid": "procid", "m_curg": "curg"}
 _OPTIONAL = {"g_parent_goid"}
 
 
@@ -96,7 +96,7 @@ def layout_table() -> Mapping[str, Mapping[str, Mapping[str, int]]]:
 
 def _layout(g: Mapping[str, int], m: Mapping[str, int], source: str) -> RuntimeLayout:
     found: dict[str, int | None] = {}
-    for members, fields in ((g, _G), (m, _M)):
+    for members, fields in ((g, G_MEMBERS), (m, M_MEMBERS)):
         for field, member in fields.items():
             found[field] = members.get(member) if field in _OPTIONAL else members[member]
     return RuntimeLayout(**found, source=source)  # type: ignore[arg-type]  # only g_parent_goid may be None
