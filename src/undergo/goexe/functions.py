@@ -59,7 +59,8 @@ class FunctionTable:
         keep = np.array([i for i, name in enumerate(names) if name and name not in _MARKS], np.intp)
         if len(keep) < len(names):
             names = [names[i] for i in keep]
-        self.names: list[str] = names  # one per row
+        self._full_names = names
+        self.names: list[str] = [without_type_arguments(n) if "[" in n else n for n in names]  # one per row
         self.entries: npt.NDArray[np.uint64] = entries[keep]  # first byte of each function
         self.limits: npt.NDArray[np.uint64] = entries[keep + 1]  # the next row's first byte: padding included
         self.name_offsets: Words = name_offsets[keep]
@@ -129,6 +130,10 @@ class FunctionTable:
         if not rows:
             return None
         return self[next((row for row in rows if not self.is_wrapper(row)), rows[0])]
+
+    def full_name(self, index: int) -> str:
+        """The name as recorded: since Go 1.21 with the (shapes of) type arguments, "main.Map[go.shape.int]"."""
+        return self._full_names[index]
 
     def rows_named(self, name: str) -> tuple[int, ...]:
         """All rows of that name."""
@@ -204,10 +209,10 @@ class FunctionTable:
         return begins
 
     def name_at(self, offset: int) -> str:
-        """The name at an offset into the name table."""
+        """The name at an offset into the name table, type arguments as "[...]"."""
         table = self._table
         end = table.data.find(b"\0", table.names + offset, table.units)
-        return table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape")
+        return without_type_arguments(table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape"))
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[int, ...]]:
@@ -258,6 +263,12 @@ class FunctionTable:
             return ""
         end = table.data.find(b"\0", table.paths + start, table.values)
         return table.data[table.paths + start : end].decode("utf-8", "surrogateescape") if end >= 0 else ""
+
+
+def without_type_arguments(name: str) -> str:
+    """Replace what stands in the outermost brackets by "...", as Go prints names and Go <= 1.20 records them."""
+    start, end = name.find("["), name.rfind("]")
+    return f"{name[:start]}[...]{name[end + 1 :]}" if 0 <= start < end else name
 
 
 def _names(table: bytes, offsets: Words) -> list[str]:

@@ -99,11 +99,12 @@ def _read(functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[i
     spare = np.frombuffer(data, np.uint8)
     words = spare[: len(data) // 4 * 4].view("<u4")
     at = np.minimum(at, len(data) - size)
-    name_word, pc_word = (12, 16) if size == 20 else (4, 8)
+    name_word, pc_word, line_word = (12, 16, 8) if size == 20 else (4, 8, 12)
     kind_byte = 2 if size == 20 else 0
     names = words[(at + name_word) // 4].astype(np.int64)
     sane = (spare[at + kind_byte] < 64) & (spare[at + kind_byte + 1] == 0) & (at % 4 == 0)
     sane &= words[(at + pc_word) // 4] < (functions.limits - functions.entries)[owner]
+    sane &= words[(at + line_word) // 4] > 0  # padding reads as zeros
     sane &= functions.are_names(names)
     # Keep a tree's records up to its first bad one.
     bad_before = np.cumsum(~sane) - ~sane
