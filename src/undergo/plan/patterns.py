@@ -5,7 +5,7 @@ itself, because Go's names are full of brackets, stars and parentheses:
 
     main.*    net/http.(*conn).serve    *.(*Mutex).Lock    main.Map[...]
 
-`(*T)` needs no care: as a glob it also matches itself.
+`(*T)` needs no care: where a function has exactly the name given, only that one is meant.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 from undergo.errors import UsageError
 
 _WILD: Final = frozenset("*?")
+_RECEIVER: Final = re.compile(r"\(\*[^()*?]+\)")
 _HINT: Final = "'undergo list' shows the functions of an executable"
 
 
@@ -27,7 +28,7 @@ class Pattern:
     """One compiled pattern. `matches` is true (an object) for the names it selects."""
 
     text: str
-    literal: bool  # no wildcards: it is a name
+    literal: bool  # it can be a name as it stands: a name of just that spelling goes before other matches
     matches: Callable[[str], object]
 
 
@@ -50,8 +51,8 @@ def compile_pattern(text: str) -> Pattern:
 
 
 def _is_method(text: str) -> bool:
-    """Whether the only wildcard is the star of a pointer receiver: `net/http.(*conn).serve` is a name."""
-    return "?" not in text and text.count("*") == text.count("(*") == 1
+    """Whether the only wildcards are stars of pointer receivers: `net/http.(*conn).serve` is a name first."""
+    return _WILD.isdisjoint(_RECEIVER.sub("", text))
 
 
 def glob(text: str) -> str:
@@ -92,7 +93,7 @@ def near_misses(text: str, names: Collection[str], limit: int = 3) -> list[str]:
     ends: list[str] = []
     for name in set(names):  # ABI wrappers have the name of what they wrap
         plain = _plain(name)
-        if plain == wanted or plain.endswith(tail) or plain.endswith("/" + wanted):
+        if plain == wanted or plain.endswith((tail, "/" + wanted)):
             ends.append(name)
         bases.setdefault(plain[plain.rfind(".") + 1 :], []).append(name)
     if ends:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final, Protocol
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
 
 from undergo.errors import UsageError
-from undergo.goexe.function import Function
-from undergo.goexe.layout import RuntimeLayout
 from undergo.plan.patterns import Pattern, compile_pattern, nothing_matches
 from undergo.plan.probe_plan import FunctionPlan, Issue, ProbePlan, Role
 from undergo.plan.runtime_sites import runtime_sites
 from undergo.plan.sites import place
 from undergo.plan.untraceable import untraceable
+
+if TYPE_CHECKING:
+    from undergo.goexe.executable import GoExecutable
+    from undergo.goexe.functions import FunctionTable
 
 FRAME_ROLES: Final = frozenset({Role.RECOVERY, Role.DEATH})  # what exact calls need
 CLOCK_ROLES: Final = frozenset({*FRAME_ROLES, Role.TRANSITION, Role.INLINED_TRANSITION})  # and their time
@@ -21,46 +23,8 @@ _NAMED_CALLERS: Final = 3  # of an inlined function, in a message
 _DETAILED: Final = 20  # issues about inlining that name callers; looking them up costs milliseconds each
 
 
-class Functions(Protocol):
-    """What the planner asks of undergo.goexe's function table."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-    def __getitem__(self, index: int) -> Function: ...
-    def find(self, address: int) -> Function | None: ...
-    def named(self, name: str) -> Function | None: ...
-    def rows_named(self, name: str) -> tuple[int, ...]: ...
-    def select(self, predicate: Callable[[str], object]) -> list[int]: ...
-    def is_wrapper(self, index: int) -> bool: ...
-    def pcsp(self, function: Function) -> list[tuple[int, int, int]]: ...
-
-
-class Inlined(Protocol):
-    """What the planner asks of undergo.goexe's inline index."""
-
-    @property
-    def counts(self) -> dict[str, int]: ...
-    def sites(self, name: str) -> int: ...
-    def callers(self, name: str) -> dict[int, int]: ...
-    def only_inlined(self, predicate: Callable[[str], object]) -> dict[str, int]: ...
-
-
-class Executable(Protocol):
-    """What the planner asks of a GoExecutable."""
-
-    @property
-    def functions(self) -> Functions: ...
-    @property
-    def inlined(self) -> Inlined: ...
-    @property
-    def layout(self) -> RuntimeLayout: ...
-    def code(self, function: Function) -> bytes: ...
-    def read(self, address: int, size: int) -> bytes: ...
-    def file_offset(self, address: int) -> int: ...
-
-
 def make_plan(
-    executable: Executable,
+    executable: GoExecutable,
     index: int,
     first_id: int,
     patterns: Sequence[str],
@@ -104,15 +68,15 @@ def _too_many(functions: int, probes: str, limit: int) -> UsageError:
     )
 
 
-def _select(executable: Executable, patterns: Sequence[Pattern]) -> tuple[list[int], list[Issue]]:
+def _select(executable: GoExecutable, patterns: Sequence[Pattern]) -> tuple[list[int], list[Issue]]:
     """Rows of the function table in order, and what there is to say about inlining."""
     functions = executable.functions
     rows: set[int] = set()
     gone: dict[str, int] = {}
     for pattern in patterns:
-        matched = functions.rows_named(pattern.text) if pattern.literal else functions.select(pattern.matches)
-        found = _without_wrappers(functions, matched)
-        inlined = _only_inlined(executable, pattern)
+        exact = functions.rows_named(pattern.text) if pattern.literal else ()
+        found = _without_wrappers(functions, exact or functions.select(pattern.matches))
+        inlined = {} if exact else _only_inlined(executable, pattern)
         if not found and not inlined:
             raise nothing_matches(pattern, functions.names, executable.inlined.counts)
         rows.update(found)
@@ -121,21 +85,19 @@ def _select(executable: Executable, patterns: Sequence[Pattern]) -> tuple[list[i
     return ordered, _inlining(executable, ordered, gone)
 
 
-def _without_wrappers(functions: Functions, rows: Sequence[int]) -> Sequence[int]:
+def _without_wrappers(functions: FunctionTable, rows: Sequence[int]) -> Sequence[int]:
     """Without ABI wrappers and promoted methods, which only call what they wrap; unless nothing else is meant."""
     return [row for row in rows if not functions.is_wrapper(row)] or rows
 
 
-def _only_inlined(executable: Executable, pattern: Pattern) -> dict[str, int]:
+def _only_inlined(executable: GoExecutable, pattern: Pattern) -> dict[str, int]:
     inlined = executable.inlined
-    if not pattern.literal:
-        return inlined.only_inlined(pattern.matches)
-    if executable.functions.rows_named(pattern.text) or pattern.text not in inlined.counts:
-        return {}
-    return {pattern.text: inlined.sites(pattern.text)}
+    if pattern.literal and pattern.text in inlined.counts:
+        return {pattern.text: inlined.sites(pattern.text)}
+    return inlined.only_inlined(pattern.matches)
 
 
-def _inlining(executable: Executable, rows: Sequence[int], gone: dict[str, int]) -> list[Issue]:
+def _inlining(executable: GoExecutable, rows: Sequence[int], gone: dict[str, int]) -> list[Issue]:
     counts = executable.inlined.counts
     names = executable.functions.names
     partly = {names[row]: counts[names[row]] for row in rows if names[row] in counts}
@@ -155,7 +117,7 @@ def _inlining(executable: Executable, rows: Sequence[int], gone: dict[str, int])
     return issues
 
 
-def _places(executable: Executable, name: str, count: int, detailed: bool) -> str:
+def _places(executable: GoExecutable, name: str, count: int, detailed: bool) -> str:
     number = f"{count} place{'s' if count > 1 else ''}"
     if not detailed:
         return number

@@ -21,7 +21,7 @@ from undergo.plan.sites import FunctionView, place
 if TYPE_CHECKING:
     from iced_x86 import Instruction
 
-    from undergo.plan.planner import Executable
+    from undergo.goexe.executable import GoExecutable
 
 # Their compare-and-swap is no transition of a running goroutine (scan bit, preemption), is seen by another probe
 # (casgstatus itself), or is a system call, which the kernel's own tracepoints show.
@@ -42,7 +42,7 @@ _REACH: Final = 8  # instructions between the compare-and-swap and its condition
 _AT_ENTRY: Final = {Role.DEATH: "runtime.goexit0", Role.TRANSITION: "runtime.casgstatus"}
 
 
-def runtime_sites(executable: Executable, roles: Collection[Role]) -> tuple[list[RuntimeSite], list[Issue]]:
+def runtime_sites(executable: GoExecutable, roles: Collection[Role]) -> tuple[list[RuntimeSite], list[Issue]]:
     """The sites of the wanted roles, in the order of `Role`; what could not be found is an issue."""
     sites: list[RuntimeSite] = []
     issues: list[Issue] = []
@@ -62,7 +62,7 @@ def runtime_sites(executable: Executable, roles: Collection[Role]) -> tuple[list
     return sites, issues
 
 
-def _at_entry(executable: Executable, role: Role, name: str) -> tuple[list[RuntimeSite], list[Issue]]:
+def _at_entry(executable: GoExecutable, role: Role, name: str) -> tuple[list[RuntimeSite], list[Issue]]:
     function = executable.functions.named(name)
     if function is None:
         return [], [Issue(name, "runtime", "there is no such function: what it would show is missing")]
@@ -73,7 +73,7 @@ def _at_entry(executable: Executable, role: Role, name: str) -> tuple[list[Runti
     return [RuntimeSite(role, function, placement.entry)], []
 
 
-def _recovery(executable: Executable) -> tuple[list[RuntimeSite], list[Issue]]:
+def _recovery(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]:
     name = "runtime.recovery"
     function = executable.functions.named(name)
     gogo = {executable.functions[row].entry for row in executable.functions.rows_named("runtime.gogo")}
@@ -91,7 +91,7 @@ def _recovery(executable: Executable) -> tuple[list[RuntimeSite], list[Issue]]:
     return sites, []
 
 
-def _inlined_transitions(executable: Executable) -> tuple[list[RuntimeSite], list[Issue]]:
+def _inlined_transitions(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]:
     sites: list[RuntimeSite] = []
     issues: list[Issue] = []
     for function, address in cas_sites(executable):
@@ -110,7 +110,7 @@ def _inlined_transitions(executable: Executable) -> tuple[list[RuntimeSite], lis
     return sites, issues
 
 
-def cas_sites(executable: Executable) -> Iterator[tuple[Function, int]]:
+def cas_sites(executable: GoExecutable) -> Iterator[tuple[Function, int]]:
     """Every `lock cmpxchg` of g.atomicstatus in package runtime, by address: (function, address of the instruction).
 
     Found by its bytes, F0 [REX] 0F B1 modrm disp32; the caller decodes the function to be sure.
@@ -128,7 +128,7 @@ def cas_sites(executable: Executable) -> Iterator[tuple[Function, int]]:
     # One read of the stretch that holds the package: the linker lays packages out one after the other.
     first = functions[rows[0]]
     last = functions[rows[-1]]
-    text = executable.read(first.entry, last.end - first.entry)
+    text = executable.elf.read(first.entry, last.end - first.entry)
     for match in shape.finditer(text):
         address = first.entry + match.start()
         function = functions.find(address)
@@ -175,7 +175,7 @@ def _jump_after(view: FunctionView, address: int) -> tuple[Instruction, CasRegis
     return None
 
 
-def _view(executable: Executable, function: Function) -> FunctionView:
+def _view(executable: GoExecutable, function: Function) -> FunctionView:
     code = executable.code(function)
     pcsp = executable.functions.pcsp(function)
     scan = instructions.scan(b"", function.entry)  # entries and exits are not asked for
