@@ -27,7 +27,7 @@ from iced_x86 import (
     RegisterExt,
 )
 
-HEAD_LIMIT: Final = 64  # instructions of a function's beginning that are kept for choosing a site
+HEAD_LIMIT: Final = 32  # instructions of a function's beginning that are kept for choosing a site
 
 # The registers that matter before a site, as full registers (iced's numbers).
 INTEGER_ARGUMENTS: Final = frozenset(
@@ -155,6 +155,8 @@ def scan(code: bytes, address: int) -> Scan:
 
 def emulation(raw: bytes) -> Emulation:
     """How the kernel handles a uprobe on the instruction whose bytes are `raw`."""
+    if raw == b"\xc3":
+        return Emulation.STEPPED
     at = 0
     bad = operand16 = rep = False
     while at < len(raw) and raw[at] in _PREFIXES:

@@ -48,9 +48,10 @@ def place(function: Function, code: bytes, pcsp: Ranges, offset: int) -> Placeme
     """Choose the sites of a function whose bytes are `code`, at `offset` in the file. Pure."""
     scan = instructions.scan(code, function.entry)
     view = FunctionView(function, code, pcsp, offset, scan)
-    if scan.end < function.end and not scan.returns and not scan.jumps_out:
-        where = f"{scan.end - function.entry:#x}"
-        return Placement(None, (), (_issue(function, "unsupported", f"its bytes at +{where} are not code"),))
+    astray = _not_code(function, code, scan)
+    if astray is not None:
+        message = f"its bytes at +{astray - function.entry:#x} are not code: none of it is trusted"
+        return Placement(None, (), (_issue(function, "unsupported", message),))
     entry, problems = choose_entry(view)
     if entry is None:
         return Placement(None, (), tuple(problems))
@@ -58,6 +59,20 @@ def place(function: Function, code: bytes, pcsp: Ranges, offset: int) -> Placeme
         return Placement(entry, (), tuple(problems))
     exits, more = find_exits(view)
     return Placement(entry, exits, (*problems, *more))
+
+
+def _not_code(function: Function, code: bytes, scan: Scan) -> int | None:
+    """Where decoding one instruction after the other went astray; None if it did not.
+
+    Hand-written assembly has data among its code (crypto/internal/boring/sig): it shows by bytes that are no
+    instruction, or by a jump into the middle of what was taken for one. A probe there would corrupt the program.
+    """
+    if scan.end < function.entry + len(code):
+        return scan.end
+    if function.assembly and scan.targets:
+        starts = {instruction.ip for instruction in instructions.decode(code, function.entry)}
+        return min(scan.targets - starts, default=None)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +313,6 @@ def find_exits(view: FunctionView) -> tuple[tuple[Site, ...], list[Issue]]:
     if conditional:
         message = f"{conditional} conditional jumps leave it: such a call ends with its caller's next event"
         issues.append(_issue(function, "assembly", message))
-    if scan.end < function.end:
-        message = f"bytes at +{scan.end - function.entry:#x} are not code: exits after them are not seen"
-        issues.append(_issue(function, "unsupported", message))
     if not sites and not issues:
         issues.append(_issue(function, "no exit", "it never returns: a call ends by panic, goexit or not at all"))
     return tuple(sites), issues
