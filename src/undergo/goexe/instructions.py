@@ -223,6 +223,8 @@ def _signed(displacement: int) -> int:
 
 _gas = Formatter(FormatterSyntax.GAS)
 _gas.first_operand_char_index = 0
+_gas.branch_leading_zeros = False
+_gas.uppercase_hex = False
 
 
 def text(instruction: Instruction) -> str:

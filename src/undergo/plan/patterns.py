@@ -40,11 +40,15 @@ def compile_pattern(text: str) -> Pattern:
         raise UsageError(f"sets of functions ({text}) are not available yet", "name the functions with globs")
     if text.startswith("/"):
         if len(text) < 3 or not text.endswith("/"):
-            raise UsageError(f"{text}: a regular expression ends with /", "-f '/regex/', a glob has no slash first")
+            raise UsageError(
+                f"{text}: a regular expression ends with /", "-f '/regex/', a glob has no slash first"
+            )
         try:
             return Pattern(text, False, re.compile(text[1:-1], re.DOTALL).search)
         except (re.error, OverflowError, RecursionError) as error:
-            raise UsageError(f"{text} is not a regular expression: {error}", "a glob is written without slashes") from None
+            raise UsageError(
+                f"{text} is not a regular expression: {error}", "a glob is written without slashes"
+            ) from None
     if _WILD.isdisjoint(text):
         return Pattern(text, True, text.__eq__)
     return Pattern(text, _is_method(text), re.compile(glob(text), re.DOTALL).fullmatch)
@@ -99,7 +103,11 @@ def near_misses(text: str, names: Collection[str], limit: int = 3) -> list[str]:
     if ends:
         return sorted(ends, key=lambda name: (len(name), name))[:limit]
     base = wanted[wanted.rfind(".") + 1 :]
-    close = difflib.get_close_matches(base, _about_as_long(base, bases), n=8, cutoff=0.75) if len(base) > 2 else []
+    close = (
+        difflib.get_close_matches(base, _about_as_long(base, bases), n=8, cutoff=0.75)
+        if len(base) > 2
+        else []
+    )
     whole = difflib.SequenceMatcher(b=wanted)
     scored: list[tuple[float, str]] = []
     for similar in close:

@@ -103,7 +103,11 @@ def _inlining(executable: GoExecutable, rows: Sequence[int], gone: dict[str, int
     partly = {names[row]: counts[names[row]] for row in rows if names[row] in counts}
     detailed = len(gone) + len(partly) <= _DETAILED
     issues = [
-        Issue(name, "inlined", f"inlined at {_places(executable, name, count, detailed)}: there is nothing to probe")
+        Issue(
+            name,
+            "inlined",
+            f"inlined at {_places(executable, name, count, detailed)}: there is nothing to probe",
+        )
         for name, count in sorted(gone.items())
     ]
     issues += [

@@ -12,7 +12,9 @@ class CookieFlag(IntFlag):
     """Bits 48-63 of an attach cookie; the same names stand in bpf/undergo.h."""
 
     NONE = 0
-    RETRY_CHECK = 1 << 0  # site is the stack check's own jbe: with CF or ZF set the hit is a retry, not a call
+    RETRY_CHECK = (
+        1 << 0
+    )  # site is the stack check's own jbe: with CF or ZF set the hit is a retry, not a call
     G_FROM_TLS = 1 << 1  # g is not in its register here: read it from thread-local storage
     BARE_RET = 1 << 2  # the function is a single RET: its entry is its exit
 

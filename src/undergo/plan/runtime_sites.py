@@ -87,7 +87,9 @@ def _recovery(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]
                 site = view.site(instruction, 8 + (delta or 0), CookieFlag.NONE, why)
                 sites.append(RuntimeSite(Role.RECOVERY, function, site))
     if not sites:
-        return [], [Issue(name, "runtime", "its call of gogo was not found: recovered calls end with a later event")]
+        return [], [
+            Issue(name, "runtime", "its call of gogo was not found: recovered calls end with a later event")
+        ]
     return sites, []
 
 
@@ -100,7 +102,9 @@ def _inlined_transitions(executable: GoExecutable) -> tuple[list[RuntimeSite], l
         view = _view(executable, function)
         found = _jump_after(view, address)
         if found is None:
-            message = f"the compare-and-swap at +{address - function.entry:#x} is of a shape not known: not probed"
+            message = (
+                f"the compare-and-swap at +{address - function.entry:#x} is of a shape not known: not probed"
+            )
             issues.append(Issue(function.name, "runtime", message))
             continue
         jump, registers = found
@@ -170,7 +174,9 @@ def _jump_after(view: FunctionView, address: int) -> tuple[Instruction, CasRegis
         if instruction.mnemonic == Mnemonic.SETE:
             result = instruction.op0_register
         elif instruction.mnemonic == Mnemonic.TEST:
-            tested = result != Register.NONE and instruction.op0_register == instruction.op1_register == result
+            tested = (
+                result != Register.NONE and instruction.op0_register == instruction.op1_register == result
+            )
         lost |= instructions.effects(instruction).registers
     return None
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Ranges = Sequence[tuple[int, int, int]]  # pcsp: (start pc, end pc, bytes SP is below the return address)
 
 _CHECK_REACH: Final = 8  # a stack check ends within this many instructions
+_LARGEST_FRAME: Final = (1 << 16) - 8  # a cookie has 16 bits for the distance to the CFA
 _PUSH_RBP: Final = b"\x55"
 _GUARDS: Final = frozenset({0x10, 0x18})  # g.stackguard0, g.stackguard1
 
@@ -166,7 +167,9 @@ def choose_entry(view: FunctionView) -> tuple[Site | None, list[Issue]]:
     leaves = {exit.address for exit in view.scan.returns} | {exit.address for exit in view.scan.jumps_out}
     if head[0].ip in leaves and head[0].flow_control != FlowControl.CONDITIONAL_BRANCH:
         if instructions.emulation(view.raw(head[0].ip, head[0].len)) == Emulation.REFUSED:
-            return None, [_issue(function, "unsupported", f"the kernel cannot probe {instructions.text(head[0])}")]
+            return None, [
+                _issue(function, "unsupported", f"the kernel cannot probe {instructions.text(head[0])}")
+            ]
         what = "ret" if view.scan.returns else "jump"
         return view.site(head[0], 8, CookieFlag.BARE_RET, f"a single {what}: entered and left here"), []
     check = stack_check(head)
@@ -247,7 +250,9 @@ def candidates(view: FunctionView, start: int, leaves: set[int]) -> list[Candida
         if flow != FlowControl.NEXT or arguments_lost and found:
             break
         effects = instructions.effects(instruction)
-        arguments_lost = arguments_lost or bool(effects.registers & ARGUMENTS) or Register.R14 in effects.registers
+        arguments_lost = (
+            arguments_lost or bool(effects.registers & ARGUMENTS) or Register.R14 in effects.registers
+        )
         context_lost = context_lost or Register.RDX in effects.registers
         for base, displacement in effects.memory:
             if base != Register.RSP or sp_to_cfa is None or displacement is None:
@@ -269,13 +274,11 @@ def _sp_to_cfa(view: FunctionView, address: int, grown: int | None) -> int | Non
     The assembler's pcsp misses SP changes it does not understand: in assembly the instructions are right.
     """
     delta = view.delta(address)
-    if grown is not None and grown < 0:
-        return None
     if delta is None or view.function.assembly:
-        return None if grown is None else grown + 8
-    if grown is not None and grown != delta:
-        return None
-    return delta + 8 if delta >= 0 else None
+        below = grown
+    else:
+        below = delta if grown in (delta, None) else None
+    return below + 8 if below is not None and 0 <= below < _LARGEST_FRAME else None
 
 
 def _stores_argument(instruction: Instruction) -> bool:
@@ -314,7 +317,9 @@ def find_exits(view: FunctionView) -> tuple[tuple[Site, ...], list[Issue]]:
         message = f"{conditional} conditional jumps leave it: such a call ends with its caller's next event"
         issues.append(_issue(function, "assembly", message))
     if not sites and not issues:
-        issues.append(_issue(function, "no exit", "it never returns: a call ends by panic, goexit or not at all"))
+        issues.append(
+            _issue(function, "no exit", "it never returns: a call ends by panic, goexit or not at all")
+        )
     return tuple(sites), issues
 
 
