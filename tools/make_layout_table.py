@@ -32,7 +32,9 @@ MACHINES = ("amd64", "arm64")
 
 def measure(go: str) -> tuple[str, dict[str, Any]]:
     """The minor version of a toolchain and its row; both machines must agree."""
-    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run(
+        [go, "env", "GOVERSION"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "main.go")
@@ -57,7 +59,9 @@ def pick(members: dict[str, int], name: str) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("go", nargs="+")
     parser.add_argument("--verified", type=Path)
     parser.add_argument("--check", action="store_true")

@@ -33,7 +33,9 @@ class BuildInfo:
     path: str  # import path of the main package, "command-line-arguments" for loose files
     module: str  # main module's path
     module_version: str  # "v1.2.3", "(devel)"
-    settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # "-ldflags", "GOARCH", "vcs.time"
+    settings: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # "-ldflags", "GOARCH", "vcs.time"
     dependencies: int = 0  # number of modules it was built from, besides the main one
 
     @property
@@ -66,7 +68,9 @@ def read_build_info(elf: ElfImage) -> BuildInfo:
             return parse_build_info(version, modules, elf.display)
     if torn is not None:
         raise torn
-    raise NotGoError(f"{elf.display}: not built by Go (no Go build info)", "undergo traces Go executables only")
+    raise NotGoError(
+        f"{elf.display}: not built by Go (no Go build info)", "undergo traces Go executables only"
+    )
 
 
 def parse_build_info(go_version: str, modules: str, display: str = "executable") -> BuildInfo:
@@ -101,7 +105,9 @@ def parse_build_info(go_version: str, modules: str, display: str = "executable")
 def _version(go_version: str, display: str) -> tuple[int, int]:
     match = _VERSION.search(go_version)
     if match is None:
-        raise GoVersionError(f"{display}: built by an unknown Go ({go_version[:40]!r})", "rebuild it with a released Go")
+        raise GoVersionError(
+            f"{display}: built by an unknown Go ({go_version[:40]!r})", "rebuild it with a released Go"
+        )
     version = int(match[1]), int(match[2])
     if version < OLDEST:
         raise GoVersionError(

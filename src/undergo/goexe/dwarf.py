@@ -69,10 +69,10 @@ class Dwarf:
         def describe(name: str, data: bytes) -> DebugSectionDescriptor:
             return DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
 
-        absent = (
-            "aranges frame eh_frame str loc ranges line pubtypes pubnames addr str_offsets line_str loclists rnglists"
-        )
-        sections = {f"debug_{name}_sec" if name != "eh_frame" else "eh_frame_sec": None for name in absent.split()}
+        absent = "aranges frame eh_frame str loc ranges line pubtypes pubnames addr str_offsets line_str loclists rnglists"
+        sections = {
+            f"debug_{name}_sec" if name != "eh_frame" else "eh_frame_sec": None for name in absent.split()
+        }
         sections |= {"debug_sup_sec": None, "gnu_debugaltlink_sec": None, "debug_types_sec": None}
         machine = {"amd64": "x64", "arm64": "AArch64"}[self._elf.machine]
         strings = {name: _section(self._elf, name) for name in ("debug_str", "debug_line_str")}  # of C units
@@ -185,7 +185,9 @@ def _damage(elf: ElfImage) -> Iterator[None]:
     except (TruncatedError, GeneratorExit):
         raise
     except Exception as error:
-        raise TruncatedError(f"{elf.display}: the debug information is damaged ({type(error).__name__})") from error
+        raise TruncatedError(
+            f"{elf.display}: the debug information is damaged ({type(error).__name__})"
+        ) from error
 
 
 def _section(elf: ElfImage, name: str, limit: int = _LARGEST) -> bytes:
@@ -202,7 +204,11 @@ def _section(elf: ElfImage, name: str, limit: int = _LARGEST) -> bytes:
     if section is None:
         return b""
     data = elf.read_section(section)
-    return _inflate(elf, data[12:], min(int.from_bytes(data[4:12], "big"), limit)) if data[:4] == b"ZLIB" else b""
+    return (
+        _inflate(elf, data[12:], min(int.from_bytes(data[4:12], "big"), limit))
+        if data[:4] == b"ZLIB"
+        else b""
+    )
 
 
 def _inflate(elf: ElfImage, data: bytes, size: int) -> bytes:

@@ -161,7 +161,9 @@ class ElfImage:
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes at an address. Raises TruncatedError."""
         if size < 0 or size > self.available(address):
-            raise TruncatedError(f"{self.display}: {size} bytes at address {address:#x} are not all in the file")
+            raise TruncatedError(
+                f"{self.display}: {size} bytes at address {address:#x} are not all in the file"
+            )
         return self.read_file(self.file_offset(address), size) if size else b""
 
     def read_file(self, offset: int, size: int) -> bytes:
@@ -223,27 +225,36 @@ class ElfImage:
     def _read_headers(self) -> None:
         ident = self.read_file(0, min(16, self.size))
         if ident[:4] != b"\x7fELF":
-            raise NotElfError(f"{self.display}: not an ELF file", "give a Linux executable, not a script or archive")
+            raise NotElfError(
+                f"{self.display}: not an ELF file", "give a Linux executable, not a script or archive"
+            )
         if self.size < 64:
             raise TruncatedError(f"{self.display}: the file ends inside the ELF header")
         if ident[4] != 2 or ident[5] != 1:
-            raise ArchitectureError(f"{self.display}: not a 64-bit little-endian ELF file", "amd64 and arm64 only")
-        kind, machine, _, self.entry, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, shstrndx = _EHDR.unpack(
-            self.read_file(16, 48)
+            raise ArchitectureError(
+                f"{self.display}: not a 64-bit little-endian ELF file", "amd64 and arm64 only"
+            )
+        kind, machine, _, self.entry, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, shstrndx = (
+            _EHDR.unpack(self.read_file(16, 48))
         )
         if machine not in _MACHINES:
             name = _NAMES.get(machine, f"machine {machine}")
             raise ArchitectureError(f"{self.display}: built for {name}", "undergo knows amd64 and arm64")
         self.machine: Machine = _MACHINES[machine]
         if kind not in (_EXEC, _DYN):
-            raise NotElfError(f"{self.display}: an ELF file, but not an executable", "objects and core files have no code to run")
+            raise NotElfError(
+                f"{self.display}: an ELF file, but not an executable",
+                "objects and core files have no code to run",
+            )
         self.pie = kind == _DYN
         self._read_segments(phoff, phentsize, phnum)
         self._read_sections(shoff, shentsize, shnum, shstrndx)
 
     def _read_segments(self, offset: int, entry_size: int, count: int) -> None:
         if count and entry_size != _PHDR.size:
-            raise TruncatedError(f"{self.display}: program headers of {entry_size} bytes instead of {_PHDR.size}")
+            raise TruncatedError(
+                f"{self.display}: program headers of {entry_size} bytes instead of {_PHDR.size}"
+            )
         loads: list[Segment] = []
         self._notes: list[tuple[int, int]] = []
         self.dynamic_table: tuple[int, int] | None = None  # address, size in bytes
@@ -258,7 +269,9 @@ class ElfImage:
                     )
                 if address + memory_size >= 1 << 64:
                     raise TruncatedError(f"{self.display}: a segment ends beyond the address space")
-                loads.append(Segment(address, start, file_size, memory_size, bool(flags & 2), bool(flags & 1)))
+                loads.append(
+                    Segment(address, start, file_size, memory_size, bool(flags & 2), bool(flags & 1))
+                )
             elif kind == _PT_DYNAMIC:
                 self.dynamic_table = address, file_size
             elif kind == _PT_INTERP:
@@ -266,7 +279,9 @@ class ElfImage:
             elif kind == _PT_NOTE:
                 self._notes.append((start, file_size))
         if not loads:
-            raise TruncatedError(f"{self.display}: no loadable segments", "it is not an executable that can run")
+            raise TruncatedError(
+                f"{self.display}: no loadable segments", "it is not an executable that can run"
+            )
         self.segments = tuple(loads)
 
     def _read_sections(self, offset: int, entry_size: int, count: int, names_index: int) -> None:
@@ -275,7 +290,9 @@ class ElfImage:
         if not offset:
             return
         if entry_size != _SHDR.size:
-            raise TruncatedError(f"{self.display}: section headers of {entry_size} bytes instead of {_SHDR.size}")
+            raise TruncatedError(
+                f"{self.display}: section headers of {entry_size} bytes instead of {_SHDR.size}"
+            )
         if count == 0:  # the real count then stands in the size of section 0
             count = _SHDR.unpack(self.read_file(offset, _SHDR.size))[5]
         if not 0 < count < _MOST_SECTIONS:
@@ -289,7 +306,11 @@ class ElfImage:
         sections = []
         for name_offset, kind, flags, address, start, size, *_ in raw:
             end = names.find(b"\0", name_offset)
-            name = names[name_offset : end if end >= 0 else None].decode("latin-1") if name_offset < len(names) else ""
+            name = (
+                names[name_offset : end if end >= 0 else None].decode("latin-1")
+                if name_offset < len(names)
+                else ""
+            )
             sections.append(Section(name, kind, flags, address, start, size))
         self.sections = tuple(sections)
         for section in sections:
@@ -299,12 +320,16 @@ class ElfImage:
 
 def _open(path: str, display: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO must not block
+        return os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        )  # a FIFO must not block
     except PermissionError:
         raise PermissionDeniedError(f"{display}: permission denied", "run undergo as root (sudo)") from None
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
         if path.startswith("/proc/"):
-            raise ProcessError(f"{display}: the process has no executable any more, or never had one") from None
+            raise ProcessError(
+                f"{display}: the process has no executable any more, or never had one"
+            ) from None
         raise TargetError(f"{display}: no such file", "give the path of a Go executable") from None
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)

@@ -86,7 +86,8 @@ class FunctionTable:
 
     def _contradiction(self) -> TruncatedError:
         return TruncatedError(
-            f"{self._display}: the Go function table contradicts itself", "the file is damaged: copy or build it again"
+            f"{self._display}: the Go function table contradicts itself",
+            "the file is damaged: copy or build it again",
         )
 
     def __len__(self) -> int:
@@ -202,7 +203,9 @@ class FunctionTable:
 
     def are_names(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these offsets into the name table begin a name that is not empty."""
-        raw = np.frombuffer(self._table.data, np.uint8, self._table.units - self._table.names, self._table.names)
+        raw = np.frombuffer(
+            self._table.data, np.uint8, self._table.units - self._table.names, self._table.names
+        )
         inside = (offsets >= 0) & (offsets < len(raw))
         at = np.where(inside, offsets, 0)
         begins: npt.NDArray[np.bool_] = inside & (raw[at] != 0) & ((at == 0) | (raw[at - 1] == 0))
@@ -212,7 +215,9 @@ class FunctionTable:
         """The name at an offset into the name table, type arguments as "[...]"."""
         table = self._table
         end = table.data.find(b"\0", table.names + offset, table.units)
-        return without_type_arguments(table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape"))
+        return without_type_arguments(
+            table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape")
+        )
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[int, ...]]:
@@ -233,10 +238,16 @@ class FunctionTable:
         table = self._table
         try:
             return pcvalues.decode(
-                table.data, table.values + offset, int(self.entries[index]), int(self.limits[index]), table.quantum
+                table.data,
+                table.values + offset,
+                int(self.entries[index]),
+                int(self.limits[index]),
+                table.quantum,
             )
         except TruncatedError as error:
-            raise TruncatedError(f"{self._display}: {self.names[index]}: {error.message}", error.hint) from None
+            raise TruncatedError(
+                f"{self._display}: {self.names[index]}: {error.message}", error.hint
+            ) from None
 
     def _at_entry(self, index: int, word: int) -> int:
         offset = self._word(index, word)

@@ -27,7 +27,9 @@ Ints = npt.NDArray[np.int64]
 class InlineIndex:
     """Which functions were inlined, how often, and into which functions."""
 
-    def __init__(self, functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]) -> None:
+    def __init__(
+        self, functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]
+    ) -> None:
         """`gofunc` is what funcdata offsets count from (ignored for Go 1.17). An unreadable index is empty."""
         self._functions = functions
         self._rows: Ints = np.empty(0, np.int64)  # per call site: the function it was inlined into
@@ -74,7 +76,9 @@ class InlineIndex:
         }
 
 
-def _read(functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]) -> tuple[Ints, Ints]:
+def _read(
+    functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]
+) -> tuple[Ints, Ints]:
     """Per call site: the row of the function, the offset of the inlined function's name."""
     nothing = np.empty(0, np.int64), np.empty(0, np.int64)
     everything, trees = functions.funcdata(_FUNCDATA_INLINE_TREE)

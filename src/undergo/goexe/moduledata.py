@@ -39,11 +39,16 @@ def find_moduledata(elf: ElfImage, table: Pclntab, version: tuple[int, int]) -> 
     if not found and elf.pie:
         found.update((place, "relocations") for place in elf.relocations.pairs(first, second))
     if not found:
-        found.update((place, "scan") for place in _scan(elf, first.to_bytes(8, "little") + second.to_bytes(8, "little")))
+        found.update(
+            (place, "scan")
+            for place in _scan(elf, first.to_bytes(8, "little") + second.to_bytes(8, "little"))
+        )
     candidates = [m for place, how in found.items() if (m := _read(elf, place, how, version)) is not None]
     if len(candidates) != 1:
         what = "not in it" if not candidates else f"ambiguous ({len(candidates)} candidates)"
-        raise TruncatedError(f"{elf.display}: Go's module data is {what}", "the file may be damaged or packed")
+        raise TruncatedError(
+            f"{elf.display}: Go's module data is {what}", "the file may be damaged or packed"
+        )
     return candidates[0]
 
 

@@ -29,7 +29,9 @@ def decode(data: bytes, offset: int, entry: int, limit: int, quantum: int) -> li
                 step, offset = _varint(data, offset - 1)
             end = pc + step * quantum
             if not step or end > limit:
-                raise TruncatedError(f"a pc table runs from {pc:#x} to {end:#x}, past its function's end {limit:#x}")
+                raise TruncatedError(
+                    f"a pc table runs from {pc:#x} to {end:#x}, past its function's end {limit:#x}"
+                )
             ranges.append((pc, end, value))
             pc = end
     except IndexError:
