@@ -3,9 +3,9 @@
 
     tools/make_layout_table.py GO [GO ...] [--verified FILE] [--check] [-o FILE]
 
-GO is a `go` command. `--verified FILE` fills minor versions for which no toolchain was given from a JSON file of
-the form {"1.17": {"amd64": {"g": {field: offset}, "m": {...}}}}; each row's origin is recorded. With `--check` the
-measured rows are also compared with that file and nothing is written if they differ.
+GO is a `go` command. `--verified FILE` fills minor versions for which no toolchain was given from a JSON
+file of the form {"1.17": {"amd64": {"g": {field: offset}, "m": {...}}}}; each row's origin is recorded.
+With `--check` the measured rows are also compared with that file and nothing is written if they differ.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
     if wrong:
         raise SystemExit(f"measured and verified values differ: {', '.join(wrong)}")
     ordered = dict(sorted(versions.items(), key=lambda item: int(item[0].split(".")[1])))
-    comment = "byte offsets in runtime.g and runtime.m by Go minor version, amd64 and arm64; see tools/make_layout_table.py"
+    comment = "byte offsets in runtime.g and runtime.m by Go version, made by tools/make_layout_table.py"
     options.output.write_text(json.dumps({"comment": comment, "versions": ordered}, indent=1) + "\n")
 
 

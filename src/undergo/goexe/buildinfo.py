@@ -1,8 +1,9 @@
 """What the Go linker wrote down about the build: version, module, settings.
 
-The blob (cmd/link/internal/ld `buildinfo`, unchanged in shape 1.18 to 1.27) starts with 14 magic bytes, aligned to
-16, then the pointer size and flags. Flag 2 says that two strings follow inline, each after a varint length (Go
-1.18 and later); else two pointers to string headers follow (1.17). It survives `-ldflags="-s -w"`.
+The blob (cmd/link/internal/ld `buildinfo`, unchanged in shape 1.18 to 1.27) starts with 14 magic bytes,
+aligned to 16, then the pointer size and flags. Flag 2 says that two strings follow inline, each after a
+varint length (Go 1.18 and later); else two pointers to string headers follow (1.17). It survives
+`-ldflags="-s -w"`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class BuildInfo:
 
 
 def read_build_info(elf: ElfImage) -> BuildInfo:
-    """Raises NotGoError where there is no build info, GoVersionError before 1.17, TruncatedError on a torn blob."""
+    """Raises NotGoError (no build info), GoVersionError (before 1.17), TruncatedError (torn)."""
     torn: TruncatedError | None = None
     for address in _candidates(elf):
         try:
@@ -74,7 +75,7 @@ def read_build_info(elf: ElfImage) -> BuildInfo:
 
 
 def parse_build_info(go_version: str, modules: str, display: str = "executable") -> BuildInfo:
-    """Parse the version and the framed module text. Raises GoVersionError for a Go that is too old or unknown."""
+    """Parse the version and the framed module text. Raises GoVersionError (too old, unknown)."""
     path = module = module_version = ""
     settings: dict[str, str] = {}
     dependencies = 0
@@ -137,9 +138,9 @@ def _unquote(text: str) -> str:
 def _candidates(elf: ElfImage) -> Iterator[int]:
     """Addresses where the magic stands: the section's first, then any in data, writable segments first."""
     section = elf.section(".go.buildinfo")
-    if section is not None and section.size >= _HEADER and elf.available(section.address) >= _HEADER:
-        if elf.read(section.address, len(_MAGIC)) == _MAGIC:
-            yield section.address
+    whole = section is not None and min(section.size, elf.available(section.address)) >= _HEADER
+    if section is not None and whole and elf.read(section.address, len(_MAGIC)) == _MAGIC:
+        yield section.address
     for segment in sorted(elf.segments, key=lambda s: (not s.writable, s.executable)):
         for start in range(0, segment.file_size, _SCAN_CHUNK):
             size = min(_SCAN_CHUNK + _HEADER, segment.file_size - start)

@@ -1,8 +1,8 @@
 """The ELF file underneath a Go executable: headers, bytes by address, relocations.
 
-The headers are read here rather than with pyelftools: they are three fixed records, a stripped executable then
-opens without importing pyelftools (40 ms), and every count and offset is checked against the file's size before
-it is believed. DWARF is pyelftools' work (see `dwarf.py`).
+The headers are read here rather than with pyelftools: they are three fixed records, a stripped executable
+then opens without importing pyelftools (40 ms), and every count and offset is checked against the file's
+size before it is believed. DWARF is pyelftools' work (see `dwarf.py`).
 
 Bytes come from `pread` on one file handle that stays open, never from a mapping: a file that shrinks under a
 mapping kills the reader with SIGBUS, and re-verification just before attaching must see the same inode.
@@ -147,7 +147,7 @@ class ElfImage:
         return None
 
     def file_offset(self, address: int) -> int:
-        """The offset in the file of an address. Raises TruncatedError if no loaded byte of the file is there."""
+        """The offset in the file of an address. Raises TruncatedError if nothing loaded is there."""
         segment = self.segment_of(address)
         if segment is None:
             raise TruncatedError(f"{self.display}: address {address:#x} is in no loaded part of the file")
@@ -185,7 +185,7 @@ class ElfImage:
         return self.read_file(section.offset, section.size)
 
     def pointer(self, address: int) -> int:
-        """The 8-byte pointer at an address as it will be in memory of an image loaded at its link-time address."""
+        """The 8-byte pointer at an address, as it is in an image loaded at its link-time address."""
         return int.from_bytes(self.read_relocated(address, 8), "little")
 
     def read_relocated(self, address: int, size: int) -> bytes:
@@ -264,7 +264,7 @@ class ElfImage:
             if kind == _PT_LOAD:
                 if start + file_size > self.size:
                     raise TruncatedError(
-                        f"{self.display}: the file ends at byte {self.size}, inside a segment of code or data",
+                        f"{self.display}: the file ends at byte {self.size}, inside its code or data",
                         "the copy is incomplete: copy the executable again",
                     )
                 if address + memory_size >= 1 << 64:

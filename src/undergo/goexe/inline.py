@@ -1,12 +1,13 @@
 """Where functions were inlined: from the inline trees of the function table, so also in stripped executables.
 
-Each function's FUNCDATA 3 points to an array of `inlinedCall` records (runtime/symtabinl.go; 20 bytes up to Go
-1.19, 16 from 1.20). Its length is recorded nowhere: it ends where the next piece of funcdata begins, or at the
-first record that cannot be one. All trees are read at once with numpy; no pc table is decoded.
+Each function's FUNCDATA 3 points to an array of `inlinedCall` records (runtime/symtabinl.go; 20 bytes up to
+Go 1.19, 16 from 1.20). Its length is recorded nowhere: it ends where the next piece of funcdata begins, or
+at the first record that cannot be one. All trees are read at once with numpy; no pc table is decoded.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import cached_property
 
@@ -30,14 +31,12 @@ class InlineIndex:
     def __init__(
         self, functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]
     ) -> None:
-        """`gofunc` is what funcdata offsets count from (ignored for Go 1.17). An unreadable index is empty."""
+        """`gofunc` is what funcdata offsets count from (not used for Go 1.17). Unreadable trees make it empty."""
         self._functions = functions
         self._rows: Ints = np.empty(0, np.int64)  # per call site: the function it was inlined into
         self._name_offsets: Ints = np.empty(0, np.int64)  # per call site: the inlined function's name
-        try:
+        with contextlib.suppress(TruncatedError):  # it only serves hints: no reason to refuse an executable
             self._rows, self._name_offsets = _read(functions, elf, gofunc, version)
-        except TruncatedError:
-            pass  # it only serves hints: never a reason to refuse an executable
 
     def __len__(self) -> int:
         """Number of inlined call sites in the executable; a site inlined twice over counts twice."""

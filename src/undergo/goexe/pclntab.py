@@ -72,7 +72,7 @@ class Pclntab:
     paths: int
     values: int  # pc-value tables
     table: int  # functab, then the _func records; their offsets count from here
-    data: bytes  # relocated; reaches to the end of the section or segment, so past the table's own end in a scan
+    data: bytes  # relocated; to the end of the section or, in a scan, of the segment
 
     @property
     def shape(self) -> FuncShape:
@@ -86,7 +86,7 @@ class Pclntab:
 
 
 def find_pclntab(elf: ElfImage) -> Pclntab:
-    """Find the function table. Raises GoVersionError for a table older than 1.16's, TruncatedError if none is whole."""
+    """Find the function table. Raises GoVersionError (Go 1.15 or older), TruncatedError (none is whole)."""
     torn: TruncatedError | None = None
     for name in _SECTIONS:
         section = elf.section(name)

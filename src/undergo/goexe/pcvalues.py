@@ -1,4 +1,4 @@
-"""Tables of values by pc: (value delta, pc delta) pairs of varints, ended by a 0 (runtime/symtab.go `step`)."""
+"""Tables of values by pc: (value delta, pc delta) varint pairs, ended by a 0 (runtime/symtab.go `step`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Range = tuple[int, int, int]  # start pc, end pc (exclusive), value
 def decode(data: bytes, offset: int, entry: int, limit: int, quantum: int) -> list[Range]:
     """The ranges of one table, from pc `entry` on, none beyond `limit`. Raises TruncatedError.
 
-    `offset` is the table's place in `data`. The first value delta counts from -1 and may be 0; later a 0 ends it.
+    `offset` is the table's place in `data`. The first delta counts from -1 and may be 0; later a 0 ends it.
     """
     ranges: list[Range] = []
     pc, value = entry, -1

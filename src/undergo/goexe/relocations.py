@@ -24,7 +24,7 @@ _RECORD = np.dtype([("place", "<u8"), ("info", "<u8"), ("addend", "<u8")])
 
 @dataclass(frozen=True, slots=True)
 class Relocations:
-    """Places and what they point to, link-time addresses: two uint64 arrays of equal length, sorted by place."""
+    """Places and what they point to, link-time: two uint64 arrays of equal length, sorted by place."""
 
     places: npt.NDArray[np.uint64]
     addends: npt.NDArray[np.uint64]
