@@ -86,7 +86,11 @@ class ElfImage:
         self.display = display
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
-        self._read_headers()
+        try:
+            self._read_headers()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], display: str | None = None) -> Self:
@@ -98,13 +102,10 @@ class ElfImage:
         path = os.fspath(path)
         display = display or path
         descriptor = _open(path, display)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotElfError(f"{display}: not a regular file", "give the path of an executable")
-            return cls(descriptor, path, display)
-        except BaseException:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise
+            raise NotElfError(f"{display}: not a regular file", "give the path of an executable")
+        return cls(descriptor, path, display)
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error of the caller."""

@@ -88,7 +88,7 @@ class GoExecutable:
 
     @property
     def moduledata_found(self) -> str:
-        """How the module data was found: "section .go.module", "scan", "relocations". Raises TruncatedError."""
+        """How module data was found: "section .go.module", "scan", "relocations". Raises TruncatedError."""
         return self.moduledata.found
 
     @cached_property

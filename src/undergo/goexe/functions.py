@@ -28,7 +28,7 @@ _MARKS = frozenset(
 )
 _NO_FILE = 0xFFFFFFFF
 
-# The linker gives this function the funcID of wrappers in every version (cmd/internal/objabi/funcid.go), while
+# The linker gives this function the wrappers' funcID in every version (cmd/internal/objabi/funcid.go), while
 # the number itself moves: 22 in 1.17, 21 in 1.19 and 1.21, 22 in 1.22 to 1.24, 23 in 1.25 to 1.27.
 _MARKED_AS_WRAPPER = "runtime.deferreturn"
 

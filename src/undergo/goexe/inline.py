@@ -31,7 +31,7 @@ class InlineIndex:
     def __init__(
         self, functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]
     ) -> None:
-        """`gofunc` is what funcdata offsets count from (not used for Go 1.17). Unreadable trees make it empty."""
+        """`gofunc` is what funcdata offsets count from (unused for Go 1.17). Unreadable: empty."""
         self._functions = functions
         self._rows: Ints = np.empty(0, np.int64)  # per call site: the function it was inlined into
         self._name_offsets: Ints = np.empty(0, np.int64)  # per call site: the inlined function's name

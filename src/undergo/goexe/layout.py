@@ -81,7 +81,7 @@ def layout_from_table(build: BuildInfo, display: str = "executable") -> RuntimeL
     if version not in table:
         newest = max(table, key=lambda known: int(known.partition(".")[2]))
         raise GoVersionError(
-            f"{display}: the runtime layout of {build.go_version} is not known, and there is no debug information",
+            f"{display}: the runtime layout of {build.go_version} is not known and it has no DWARF",
             f"build it without -ldflags=-w, or use an undergo that knows it (this one: up to go{newest})",
         )
     row = table[version]
