@@ -65,6 +65,11 @@ class InlineIndex:
         rows, counts = np.unique(self._rows[np.isin(self._name_offsets, wanted)], return_counts=True)
         return dict(zip(rows.tolist(), counts.tolist(), strict=True))
 
+    def per_function(self) -> dict[int, int]:
+        """The number of calls inlined into each function that has any, by row."""
+        rows, counts = np.unique(self._rows, return_counts=True)
+        return dict(zip(rows.tolist(), counts.tolist(), strict=True))
+
     def only_inlined(self, predicate: Callable[[str], object]) -> dict[str, int]:
         """Matching functions that have no code of their own, and at how many places each was inlined."""
         own = self._functions
