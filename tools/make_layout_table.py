@@ -3,9 +3,9 @@
 
     tools/make_layout_table.py GO [GO ...] [--verified FILE] [--check] [-o FILE]
 
-GO is a `go` command. `--verified FILE` fills minor versions for which no toolchain was given from a JSON file of
-the form {"1.17": {"amd64": {"g": {field: offset}, "m": {...}}}}; each row's origin is recorded. With `--check` the
-measured rows are also compared with that file and nothing is written if they differ.
+GO is a `go` command. `--verified FILE` fills minor versions for which no toolchain was given from a JSON
+file of the form {"1.17": {"amd64": {"g": {field: offset}, "m": {...}}}}; each row's origin is recorded.
+With `--check` the measured rows are also compared with that file and nothing is written if they differ.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ MACHINES = ("amd64", "arm64")
 
 def measure(go: str) -> tuple[str, dict[str, Any]]:
     """The minor version of a toolchain and its row; both machines must agree."""
-    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run(
+        [go, "env", "GOVERSION"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "main.go")
@@ -57,7 +59,9 @@ def pick(members: dict[str, int], name: str) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("go", nargs="+")
     parser.add_argument("--verified", type=Path)
     parser.add_argument("--check", action="store_true")
@@ -75,7 +79,7 @@ def main() -> None:
     if wrong:
         raise SystemExit(f"measured and verified values differ: {', '.join(wrong)}")
     ordered = dict(sorted(versions.items(), key=lambda item: int(item[0].split(".")[1])))
-    comment = "byte offsets in runtime.g and runtime.m by Go minor version, amd64 and arm64; see tools/make_layout_table.py"
+    comment = "byte offsets in runtime.g and runtime.m by Go version, made by tools/make_layout_table.py"
     options.output.write_text(json.dumps({"comment": comment, "versions": ordered}, indent=1) + "\n")
 
 

@@ -1,8 +1,9 @@
 """What the Go linker wrote down about the build: version, module, settings.
 
-The blob (cmd/link/internal/ld `buildinfo`, unchanged in shape 1.18 to 1.27) starts with 14 magic bytes, aligned to
-16, then the pointer size and flags. Flag 2 says that two strings follow inline, each after a varint length (Go
-1.18 and later); else two pointers to string headers follow (1.17). It survives `-ldflags="-s -w"`.
+The blob (cmd/link/internal/ld `buildinfo`, unchanged in shape 1.18 to 1.27) starts with 14 magic bytes,
+aligned to 16, then the pointer size and flags. Flag 2 says that two strings follow inline, each after a
+varint length (Go 1.18 and later); else two pointers to string headers follow (1.17). It survives
+`-ldflags="-s -w"`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class BuildInfo:
     path: str  # import path of the main package, "command-line-arguments" for loose files
     module: str  # main module's path
     module_version: str  # "v1.2.3", "(devel)"
-    settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # "-ldflags", "GOARCH", "vcs.time"
+    settings: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # "-ldflags", "GOARCH", "vcs.time"
     dependencies: int = 0  # number of modules it was built from, besides the main one
 
     @property
@@ -54,7 +57,7 @@ class BuildInfo:
 
 
 def read_build_info(elf: ElfImage) -> BuildInfo:
-    """Raises NotGoError where there is no build info, GoVersionError before 1.17, TruncatedError on a torn blob."""
+    """Raises NotGoError (no build info), GoVersionError (before 1.17), TruncatedError (torn)."""
     torn: TruncatedError | None = None
     for address in _candidates(elf):
         try:
@@ -66,11 +69,13 @@ def read_build_info(elf: ElfImage) -> BuildInfo:
             return parse_build_info(version, modules, elf.display)
     if torn is not None:
         raise torn
-    raise NotGoError(f"{elf.display}: not built by Go (no Go build info)", "undergo traces Go executables only")
+    raise NotGoError(
+        f"{elf.display}: not built by Go (no Go build info)", "undergo traces Go executables only"
+    )
 
 
 def parse_build_info(go_version: str, modules: str, display: str = "executable") -> BuildInfo:
-    """Parse the version and the framed module text. Raises GoVersionError for a Go that is too old or unknown."""
+    """Parse the version and the framed module text. Raises GoVersionError (too old, unknown)."""
     path = module = module_version = ""
     settings: dict[str, str] = {}
     dependencies = 0
@@ -101,7 +106,9 @@ def parse_build_info(go_version: str, modules: str, display: str = "executable")
 def _version(go_version: str, display: str) -> tuple[int, int]:
     match = _VERSION.search(go_version)
     if match is None:
-        raise GoVersionError(f"{display}: built by an unknown Go ({go_version[:40]!r})", "rebuild it with a released Go")
+        raise GoVersionError(
+            f"{display}: built by an unknown Go ({go_version[:40]!r})", "rebuild it with a released Go"
+        )
     version = int(match[1]), int(match[2])
     if version < OLDEST:
         raise GoVersionError(
@@ -131,9 +138,9 @@ def _unquote(text: str) -> str:
 def _candidates(elf: ElfImage) -> Iterator[int]:
     """Addresses where the magic stands: the section's first, then any in data, writable segments first."""
     section = elf.section(".go.buildinfo")
-    if section is not None and section.size >= _HEADER and elf.available(section.address) >= _HEADER:
-        if elf.read(section.address, len(_MAGIC)) == _MAGIC:
-            yield section.address
+    whole = section is not None and min(section.size, elf.available(section.address)) >= _HEADER
+    if section is not None and whole and elf.read(section.address, len(_MAGIC)) == _MAGIC:
+        yield section.address
     for segment in sorted(elf.segments, key=lambda s: (not s.writable, s.executable)):
         for start in range(0, segment.file_size, _SCAN_CHUNK):
             size = min(_SCAN_CHUNK + _HEADER, segment.file_size - start)

@@ -1,8 +1,9 @@
 """Debug information: whether there is any, and cheap ways into it.
 
-Walking all of it takes seconds (pyelftools, 37 MB executable), so nobody does: a type is found by its name's bytes
-in .debug_info, where Go writes names inline (DW_FORM_string), checked by the abbreviation code before them; a
-package by its compile unit, whose root is named after it. Only .debug_info and .debug_abbrev are read.
+Walking all of it takes seconds (pyelftools, 37 MB executable), so nobody does: a type is found by its
+name's bytes in .debug_info, where Go writes names inline (DW_FORM_string), checked by the abbreviation code
+before them; a package by its compile unit, whose root is named after it. Only .debug_info and .debug_abbrev
+are read.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Dwarf:
         return self._entry(name, "DW_TAG_structure_type")
 
     def members(self, name: str) -> dict[str, int]:
-        """Byte offsets of a struct's fields, those of directly embedded structs as "sched.sp"; {} if unknown."""
+        """Byte offsets of a struct's fields, those of structs in it as "sched.sp"; {} if unknown."""
         with _damage(self._elf):
             structure = self.structure(name)
             return {} if structure is None else dict(_members(structure, "", 0, 2))
@@ -69,10 +70,11 @@ class Dwarf:
         def describe(name: str, data: bytes) -> DebugSectionDescriptor:
             return DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
 
-        absent = (
-            "aranges frame eh_frame str loc ranges line pubtypes pubnames addr str_offsets line_str loclists rnglists"
-        )
-        sections = {f"debug_{name}_sec" if name != "eh_frame" else "eh_frame_sec": None for name in absent.split()}
+        absent = "aranges frame eh_frame str loc ranges line pubtypes pubnames addr str_offsets line_str"
+        absent += " loclists rnglists"
+        sections = {
+            f"debug_{name}_sec" if name != "eh_frame" else "eh_frame_sec": None for name in absent.split()
+        }
         sections |= {"debug_sup_sec": None, "gnu_debugaltlink_sec": None, "debug_types_sec": None}
         machine = {"amd64": "x64", "arm64": "AArch64"}[self._elf.machine]
         strings = {name: _section(self._elf, name) for name in ("debug_str", "debug_line_str")}  # of C units
@@ -101,7 +103,7 @@ class Dwarf:
         return found
 
     def _entry(self, name: str, tag: str) -> DIE | None:
-        """The entry whose first attribute is this name, found by bytes; else by walking the package's units."""
+        """The entry whose first attribute is this name: found by bytes, else by walking units."""
         with _damage(self._elf):
             wanted = name.encode() + b"\0"
             at = self._data.find(wanted)
@@ -185,16 +187,18 @@ def _damage(elf: ElfImage) -> Iterator[None]:
     except (TruncatedError, GeneratorExit):
         raise
     except Exception as error:
-        raise TruncatedError(f"{elf.display}: the debug information is damaged ({type(error).__name__})") from error
+        raise TruncatedError(
+            f"{elf.display}: the debug information is damaged ({type(error).__name__})"
+        ) from error
 
 
 def _section(elf: ElfImage, name: str, limit: int = _LARGEST) -> bytes:
-    """Up to `limit` bytes of a debug section, unpacked; b"" if it is not there or packed in an unknown way."""
+    """Up to `limit` bytes of a debug section, unpacked; b"" if absent or packed in an unknown way."""
     section = elf.section(f".{name}")
     if section is not None and not section.compressed:
         return elf.read_file(section.offset, min(section.size, limit))
     if section is not None:
-        data = elf.read_section(section)
+        data = elf.read_file(section.offset, min(section.size, max(limit, 1 << 12)))
         if len(data) < 24 or int.from_bytes(data[:4], "little") != _ZLIB:
             return b""
         return _inflate(elf, data[24:], min(int.from_bytes(data[8:16], "little"), limit))
@@ -202,7 +206,11 @@ def _section(elf: ElfImage, name: str, limit: int = _LARGEST) -> bytes:
     if section is None:
         return b""
     data = elf.read_section(section)
-    return _inflate(elf, data[12:], min(int.from_bytes(data[4:12], "big"), limit)) if data[:4] == b"ZLIB" else b""
+    return (
+        _inflate(elf, data[12:], min(int.from_bytes(data[4:12], "big"), limit))
+        if data[:4] == b"ZLIB"
+        else b""
+    )
 
 
 def _inflate(elf: ElfImage, data: bytes, size: int) -> bytes:

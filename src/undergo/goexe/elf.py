@@ -1,8 +1,8 @@
 """The ELF file underneath a Go executable: headers, bytes by address, relocations.
 
-The headers are read here rather than with pyelftools: they are three fixed records, a stripped executable then
-opens without importing pyelftools (40 ms), and every count and offset is checked against the file's size before
-it is believed. DWARF is pyelftools' work (see `dwarf.py`).
+The headers are read here rather than with pyelftools: they are three fixed records, a stripped executable
+then opens without importing pyelftools (40 ms), and every count and offset is checked against the file's
+size before it is believed. DWARF is pyelftools' work (see `dwarf.py`).
 
 Bytes come from `pread` on one file handle that stays open, never from a mapping: a file that shrinks under a
 mapping kills the reader with SIGBUS, and re-verification just before attaching must see the same inode.
@@ -86,7 +86,11 @@ class ElfImage:
         self.display = display
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
-        self._read_headers()
+        try:
+            self._read_headers()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], display: str | None = None) -> Self:
@@ -98,13 +102,10 @@ class ElfImage:
         path = os.fspath(path)
         display = display or path
         descriptor = _open(path, display)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotElfError(f"{display}: not a regular file", "give the path of an executable")
-            return cls(descriptor, path, display)
-        except BaseException:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise
+            raise NotElfError(f"{display}: not a regular file", "give the path of an executable")
+        return cls(descriptor, path, display)
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error of the caller."""
@@ -147,7 +148,7 @@ class ElfImage:
         return None
 
     def file_offset(self, address: int) -> int:
-        """The offset in the file of an address. Raises TruncatedError if no loaded byte of the file is there."""
+        """The offset in the file of an address. Raises TruncatedError if nothing loaded is there."""
         segment = self.segment_of(address)
         if segment is None:
             raise TruncatedError(f"{self.display}: address {address:#x} is in no loaded part of the file")
@@ -161,7 +162,9 @@ class ElfImage:
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes at an address. Raises TruncatedError."""
         if size < 0 or size > self.available(address):
-            raise TruncatedError(f"{self.display}: {size} bytes at address {address:#x} are not all in the file")
+            raise TruncatedError(
+                f"{self.display}: {size} bytes at address {address:#x} are not all in the file"
+            )
         return self.read_file(self.file_offset(address), size) if size else b""
 
     def read_file(self, offset: int, size: int) -> bytes:
@@ -183,7 +186,7 @@ class ElfImage:
         return self.read_file(section.offset, section.size)
 
     def pointer(self, address: int) -> int:
-        """The 8-byte pointer at an address as it will be in memory of an image loaded at its link-time address."""
+        """The 8-byte pointer at an address, as it is in an image loaded at its link-time address."""
         return int.from_bytes(self.read_relocated(address, 8), "little")
 
     def read_relocated(self, address: int, size: int) -> bytes:
@@ -223,27 +226,36 @@ class ElfImage:
     def _read_headers(self) -> None:
         ident = self.read_file(0, min(16, self.size))
         if ident[:4] != b"\x7fELF":
-            raise NotElfError(f"{self.display}: not an ELF file", "give a Linux executable, not a script or archive")
+            raise NotElfError(
+                f"{self.display}: not an ELF file", "give a Linux executable, not a script or archive"
+            )
         if self.size < 64:
             raise TruncatedError(f"{self.display}: the file ends inside the ELF header")
         if ident[4] != 2 or ident[5] != 1:
-            raise ArchitectureError(f"{self.display}: not a 64-bit little-endian ELF file", "amd64 and arm64 only")
-        kind, machine, _, self.entry, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, shstrndx = _EHDR.unpack(
-            self.read_file(16, 48)
+            raise ArchitectureError(
+                f"{self.display}: not a 64-bit little-endian ELF file", "amd64 and arm64 only"
+            )
+        kind, machine, _, self.entry, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, shstrndx = (
+            _EHDR.unpack(self.read_file(16, 48))
         )
         if machine not in _MACHINES:
             name = _NAMES.get(machine, f"machine {machine}")
             raise ArchitectureError(f"{self.display}: built for {name}", "undergo knows amd64 and arm64")
         self.machine: Machine = _MACHINES[machine]
         if kind not in (_EXEC, _DYN):
-            raise NotElfError(f"{self.display}: an ELF file, but not an executable", "objects and core files have no code to run")
+            raise NotElfError(
+                f"{self.display}: an ELF file, but not an executable",
+                "objects and core files have no code to run",
+            )
         self.pie = kind == _DYN
         self._read_segments(phoff, phentsize, phnum)
         self._read_sections(shoff, shentsize, shnum, shstrndx)
 
     def _read_segments(self, offset: int, entry_size: int, count: int) -> None:
         if count and entry_size != _PHDR.size:
-            raise TruncatedError(f"{self.display}: program headers of {entry_size} bytes instead of {_PHDR.size}")
+            raise TruncatedError(
+                f"{self.display}: program headers of {entry_size} bytes instead of {_PHDR.size}"
+            )
         loads: list[Segment] = []
         self._notes: list[tuple[int, int]] = []
         self.dynamic_table: tuple[int, int] | None = None  # address, size in bytes
@@ -253,12 +265,14 @@ class ElfImage:
             if kind == _PT_LOAD:
                 if start + file_size > self.size:
                     raise TruncatedError(
-                        f"{self.display}: the file ends at byte {self.size}, inside a segment of code or data",
+                        f"{self.display}: the file ends at byte {self.size}, inside its code or data",
                         "the copy is incomplete: copy the executable again",
                     )
                 if address + memory_size >= 1 << 64:
                     raise TruncatedError(f"{self.display}: a segment ends beyond the address space")
-                loads.append(Segment(address, start, file_size, memory_size, bool(flags & 2), bool(flags & 1)))
+                loads.append(
+                    Segment(address, start, file_size, memory_size, bool(flags & 2), bool(flags & 1))
+                )
             elif kind == _PT_DYNAMIC:
                 self.dynamic_table = address, file_size
             elif kind == _PT_INTERP:
@@ -266,7 +280,9 @@ class ElfImage:
             elif kind == _PT_NOTE:
                 self._notes.append((start, file_size))
         if not loads:
-            raise TruncatedError(f"{self.display}: no loadable segments", "it is not an executable that can run")
+            raise TruncatedError(
+                f"{self.display}: no loadable segments", "it is not an executable that can run"
+            )
         self.segments = tuple(loads)
 
     def _read_sections(self, offset: int, entry_size: int, count: int, names_index: int) -> None:
@@ -275,7 +291,9 @@ class ElfImage:
         if not offset:
             return
         if entry_size != _SHDR.size:
-            raise TruncatedError(f"{self.display}: section headers of {entry_size} bytes instead of {_SHDR.size}")
+            raise TruncatedError(
+                f"{self.display}: section headers of {entry_size} bytes instead of {_SHDR.size}"
+            )
         if count == 0:  # the real count then stands in the size of section 0
             count = _SHDR.unpack(self.read_file(offset, _SHDR.size))[5]
         if not 0 < count < _MOST_SECTIONS:
@@ -289,7 +307,11 @@ class ElfImage:
         sections = []
         for name_offset, kind, flags, address, start, size, *_ in raw:
             end = names.find(b"\0", name_offset)
-            name = names[name_offset : end if end >= 0 else None].decode("latin-1") if name_offset < len(names) else ""
+            name = (
+                names[name_offset : end if end >= 0 else None].decode("latin-1")
+                if name_offset < len(names)
+                else ""
+            )
             sections.append(Section(name, kind, flags, address, start, size))
         self.sections = tuple(sections)
         for section in sections:
@@ -299,12 +321,16 @@ class ElfImage:
 
 def _open(path: str, display: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO must not block
+        return os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        )  # a FIFO must not block
     except PermissionError:
         raise PermissionDeniedError(f"{display}: permission denied", "run undergo as root (sudo)") from None
     except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
         if path.startswith("/proc/"):
-            raise ProcessError(f"{display}: the process has no executable any more, or never had one") from None
+            raise ProcessError(
+                f"{display}: the process has no executable any more, or never had one"
+            ) from None
         raise TargetError(f"{display}: no such file", "give the path of a Go executable") from None
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)

@@ -43,9 +43,9 @@ class BuildMode:
 
 
 class GoExecutable:
-    """One executable file, opened once. ELF, build info and function table are read at once, the rest when asked for.
+    """One executable file, opened once; addresses are link-time virtual addresses.
 
-    Addresses are link-time virtual addresses.
+    ELF headers, build info and the function table are read at once, the rest when it is asked for.
     """
 
     def __init__(self, elf: ElfImage) -> None:
@@ -88,7 +88,7 @@ class GoExecutable:
 
     @property
     def moduledata_found(self) -> str:
-        """How the module data was found: "section .go.module", "scan" or "relocations". Raises TruncatedError."""
+        """How module data was found: "section .go.module", "scan", "relocations". Raises TruncatedError."""
         return self.moduledata.found
 
     @cached_property

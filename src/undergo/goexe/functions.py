@@ -1,4 +1,4 @@
-"""The function table of a Go executable: names, addresses and pc tables of every function, stripped or not."""
+"""The function table of a Go executable: names, addresses and pc tables, stripped or not."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _MARKS = frozenset(
 )
 _NO_FILE = 0xFFFFFFFF
 
-# The linker gives this function the funcID of wrappers in every version (cmd/internal/objabi/funcid.go), while the
-# number itself moves: 22 in 1.17, 21 in 1.19 and 1.21, 22 in 1.22 to 1.24, 23 in 1.25 to 1.27.
+# The linker gives this function the wrappers' funcID in every version (cmd/internal/objabi/funcid.go), while
+# the number itself moves: 22 in 1.17, 21 in 1.19 and 1.21, 22 in 1.22 to 1.24, 23 in 1.25 to 1.27.
 _MARKED_AS_WRAPPER = "runtime.deferreturn"
 
 
@@ -74,7 +74,7 @@ class FunctionTable:
         return int(self._kinds[rows[0]]) & 0xFF if rows else -1
 
     def _functab(self, text_start: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-        """Addresses (one more than there are functions) and record offsets from the table's start, in bytes."""
+        """Addresses (one more than functions) and byte offsets of records from the table's start."""
         table = self._table
         if table.absolute:
             wide = np.frombuffer(table.data, "<u8", 2 * table.functions + 1, table.table)
@@ -86,7 +86,8 @@ class FunctionTable:
 
     def _contradiction(self) -> TruncatedError:
         return TruncatedError(
-            f"{self._display}: the Go function table contradicts itself", "the file is damaged: copy or build it again"
+            f"{self._display}: the Go function table contradicts itself",
+            "the file is damaged: copy or build it again",
         )
 
     def __len__(self) -> int:
@@ -132,7 +133,7 @@ class FunctionTable:
         return self[next((row for row in rows if not self.is_wrapper(row)), rows[0])]
 
     def full_name(self, index: int) -> str:
-        """The name as recorded: since Go 1.21 with the (shapes of) type arguments, "main.Map[go.shape.int]"."""
+        """The name as recorded: since Go 1.21 with type arguments, "main.Map[go.shape.int]"."""
         return self._full_names[index]
 
     def rows_named(self, name: str) -> tuple[int, ...]:
@@ -140,15 +141,15 @@ class FunctionTable:
         return self._by_name.get(name, ())
 
     def select(self, predicate: Callable[[str], object]) -> list[int]:
-        """Rows whose name satisfies the predicate (`re.compile(...).fullmatch` will do); wrappers included."""
+        """Rows whose name satisfies the predicate (such as `re.compile(...).fullmatch`), wrappers too."""
         return [row for row, name in enumerate(self.names) if predicate(name)]
 
     def is_wrapper(self, index: int) -> bool:
-        """Whether the compiler made it: a promoted method, a method value, an ABI wrapper, a hash function."""
+        """Whether the compiler made it: promoted methods, method values, ABI wrappers, hash functions."""
         return int(self._kinds[index]) & 0xFF == self.wrapper_id
 
     def pcsp(self, function: Function) -> list[tuple[int, int, int]]:
-        """(start pc, end pc, SP delta in bytes) over its whole code; the delta is 0 at entry and at every RET.
+        """(start pc, end pc, SP delta in bytes) over its code; 0 at entry and at every RET.
 
         On amd64 SP + delta is the address of the return address (CFA - 8); empty where there is no table.
         """
@@ -176,7 +177,7 @@ class FunctionTable:
         return self._table.absolute
 
     def funcdata(self, kind: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        """All pieces of funcdata, sorted and distinct; and per row the piece of one kind, 2**64-1 if it has none."""
+        """All pieces of funcdata, sorted and distinct; and per row the one of that kind, 2**64-1 if none."""
         shape, records = self._table.shape, self._records
         held = (self._kinds >> np.uint32(24)).astype(np.int64)  # nfuncdata
         first = self._start + shape.words + records[self._start + shape.npcdata]
@@ -202,7 +203,9 @@ class FunctionTable:
 
     def are_names(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these offsets into the name table begin a name that is not empty."""
-        raw = np.frombuffer(self._table.data, np.uint8, self._table.units - self._table.names, self._table.names)
+        raw = np.frombuffer(
+            self._table.data, np.uint8, self._table.units - self._table.names, self._table.names
+        )
         inside = (offsets >= 0) & (offsets < len(raw))
         at = np.where(inside, offsets, 0)
         begins: npt.NDArray[np.bool_] = inside & (raw[at] != 0) & ((at == 0) | (raw[at - 1] == 0))
@@ -212,7 +215,9 @@ class FunctionTable:
         """The name at an offset into the name table, type arguments as "[...]"."""
         table = self._table
         end = table.data.find(b"\0", table.names + offset, table.units)
-        return without_type_arguments(table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape"))
+        return without_type_arguments(
+            table.data[table.names + offset : max(end, 0)].decode("utf-8", "surrogateescape")
+        )
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[int, ...]]:
@@ -233,10 +238,16 @@ class FunctionTable:
         table = self._table
         try:
             return pcvalues.decode(
-                table.data, table.values + offset, int(self.entries[index]), int(self.limits[index]), table.quantum
+                table.data,
+                table.values + offset,
+                int(self.entries[index]),
+                int(self.limits[index]),
+                table.quantum,
             )
         except TruncatedError as error:
-            raise TruncatedError(f"{self._display}: {self.names[index]}: {error.message}", error.hint) from None
+            raise TruncatedError(
+                f"{self._display}: {self.names[index]}: {error.message}", error.hint
+            ) from None
 
     def _at_entry(self, index: int, word: int) -> int:
         offset = self._word(index, word)
@@ -266,7 +277,7 @@ class FunctionTable:
 
 
 def without_type_arguments(name: str) -> str:
-    """Replace what stands in the outermost brackets by "...", as Go prints names and Go <= 1.20 records them."""
+    """Replace what stands in the outermost brackets by "...", as Go prints names (and 1.19 records them)."""
     start, end = name.find("["), name.rfind("]")
     return f"{name[:start]}[...]{name[end + 1 :]}" if 0 <= start < end else name
 

@@ -1,12 +1,13 @@
 """Where functions were inlined: from the inline trees of the function table, so also in stripped executables.
 
-Each function's FUNCDATA 3 points to an array of `inlinedCall` records (runtime/symtabinl.go; 20 bytes up to Go
-1.19, 16 from 1.20). Its length is recorded nowhere: it ends where the next piece of funcdata begins, or at the
-first record that cannot be one. All trees are read at once with numpy; no pc table is decoded.
+Each function's FUNCDATA 3 points to an array of `inlinedCall` records (runtime/symtabinl.go; 20 bytes up to
+Go 1.19, 16 from 1.20). Its length is recorded nowhere: it ends where the next piece of funcdata begins, or
+at the first record that cannot be one. All trees are read at once with numpy; no pc table is decoded.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import cached_property
 
@@ -27,15 +28,15 @@ Ints = npt.NDArray[np.int64]
 class InlineIndex:
     """Which functions were inlined, how often, and into which functions."""
 
-    def __init__(self, functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]) -> None:
-        """`gofunc` is what funcdata offsets count from (ignored for Go 1.17). An unreadable index is empty."""
+    def __init__(
+        self, functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]
+    ) -> None:
+        """`gofunc` is what funcdata offsets count from (unused for Go 1.17). Unreadable: empty."""
         self._functions = functions
         self._rows: Ints = np.empty(0, np.int64)  # per call site: the function it was inlined into
         self._name_offsets: Ints = np.empty(0, np.int64)  # per call site: the inlined function's name
-        try:
+        with contextlib.suppress(TruncatedError):  # it only serves hints: no reason to refuse an executable
             self._rows, self._name_offsets = _read(functions, elf, gofunc, version)
-        except TruncatedError:
-            pass  # it only serves hints: never a reason to refuse an executable
 
     def __len__(self) -> int:
         """Number of inlined call sites in the executable; a site inlined twice over counts twice."""
@@ -64,6 +65,11 @@ class InlineIndex:
         rows, counts = np.unique(self._rows[np.isin(self._name_offsets, wanted)], return_counts=True)
         return dict(zip(rows.tolist(), counts.tolist(), strict=True))
 
+    def per_function(self) -> dict[int, int]:
+        """The number of calls inlined into each function that has any, by row."""
+        rows, counts = np.unique(self._rows, return_counts=True)
+        return dict(zip(rows.tolist(), counts.tolist(), strict=True))
+
     def only_inlined(self, predicate: Callable[[str], object]) -> dict[str, int]:
         """Matching functions that have no code of their own, and at how many places each was inlined."""
         own = self._functions
@@ -74,7 +80,9 @@ class InlineIndex:
         }
 
 
-def _read(functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]) -> tuple[Ints, Ints]:
+def _read(
+    functions: FunctionTable, elf: ElfImage, gofunc: int, version: tuple[int, int]
+) -> tuple[Ints, Ints]:
     """Per call site: the row of the function, the offset of the inlined function's name."""
     nothing = np.empty(0, np.int64), np.empty(0, np.int64)
     everything, trees = functions.funcdata(_FUNCDATA_INLINE_TREE)

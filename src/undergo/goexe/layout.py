@@ -1,7 +1,8 @@
 """Where the Go runtime keeps what we read: byte offsets inside runtime.g and runtime.m.
 
-They come from the executable's DWARF, else from `layout_table.json`, which `tools/make_layout_table.py` makes by
-compiling with each toolchain. They are the same on amd64 and arm64, and patch releases do not differ.
+They come from the executable's DWARF, else from `layout_table.json`, which `tools/make_layout_table.py`
+makes by compiling with each toolchain. They are the same on amd64 and arm64, and patch releases do not
+differ.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _OPTIONAL = {"g_parent_goid"}
 
 
 def read_layout(elf: ElfImage, build: BuildInfo) -> RuntimeLayout:
-    """The layout of one executable. Raises GoVersionError for a version that is not in the table and has no DWARF."""
+    """The layout of one executable. Raises GoVersionError without DWARF and a known version."""
     try:
         if dwarf_version(elf) is not None:
             return layout_from_dwarf(elf)
@@ -80,7 +81,7 @@ def layout_from_table(build: BuildInfo, display: str = "executable") -> RuntimeL
     if version not in table:
         newest = max(table, key=lambda known: int(known.partition(".")[2]))
         raise GoVersionError(
-            f"{display}: built with {build.go_version}, whose runtime layout is not known, and has no debug information",
+            f"{display}: the runtime layout of {build.go_version} is not known and it has no DWARF",
             f"build it without -ldflags=-w, or use an undergo that knows it (this one: up to go{newest})",
         )
     row = table[version]

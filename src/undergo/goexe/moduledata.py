@@ -1,7 +1,8 @@
 """runtime.firstmoduledata: where text starts, and where funcdata is.
 
-It is found without symbols as the one place that holds the two pointers {pclntab, pclntab + funcnameOffset}: its
-first words, `pcHeader` and `funcnametab.ptr` (runtime/symtab.go, 1.17 to 1.27). In a PIE they are relocations.
+It is found without symbols as the one place that holds the two pointers {pclntab, pclntab +
+funcnameOffset}: its first words, `pcHeader` and `funcnametab.ptr` (runtime/symtab.go, 1.17 to 1.27). In a
+PIE they are relocations.
 """
 
 from __future__ import annotations
@@ -33,17 +34,23 @@ def find_moduledata(elf: ElfImage, table: Pclntab, version: tuple[int, int]) -> 
     found: dict[int, str] = {}
     first, second = table.address, table.address + table.names
     section = elf.section(".go.module")
-    if section is not None and section.size >= 16 and elf.available(section.address) >= 16:
-        if elf.pointer(section.address) == first and elf.pointer(section.address + 8) == second:
+    if section is not None and min(section.size, elf.available(section.address)) >= 16:
+        pointers = elf.pointer(section.address), elf.pointer(section.address + 8)
+        if pointers == (first, second):
             found[section.address] = "section .go.module"
     if not found and elf.pie:
         found.update((place, "relocations") for place in elf.relocations.pairs(first, second))
     if not found:
-        found.update((place, "scan") for place in _scan(elf, first.to_bytes(8, "little") + second.to_bytes(8, "little")))
+        found.update(
+            (place, "scan")
+            for place in _scan(elf, first.to_bytes(8, "little") + second.to_bytes(8, "little"))
+        )
     candidates = [m for place, how in found.items() if (m := _read(elf, place, how, version)) is not None]
     if len(candidates) != 1:
         what = "not in it" if not candidates else f"ambiguous ({len(candidates)} candidates)"
-        raise TruncatedError(f"{elf.display}: Go's module data is {what}", "the file may be damaged or packed")
+        raise TruncatedError(
+            f"{elf.display}: Go's module data is {what}", "the file may be damaged or packed"
+        )
     return candidates[0]
 
 

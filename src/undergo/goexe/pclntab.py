@@ -44,9 +44,15 @@ class FuncShape:
     words: int  # the fixed part; the pcdata offsets follow
 
 
-_SHAPE_1_17 = FuncShape(name=2, deferreturn=4, pcsp=5, pcfile=6, pcln=7, npcdata=8, cu=9, start_line=-1, kind=10, words=11)
-_SHAPE_1_18 = FuncShape(name=1, deferreturn=3, pcsp=4, pcfile=5, pcln=6, npcdata=7, cu=8, start_line=-1, kind=9, words=10)
-_SHAPE_1_20 = FuncShape(name=1, deferreturn=3, pcsp=4, pcfile=5, pcln=6, npcdata=7, cu=8, start_line=9, kind=10, words=11)
+_SHAPE_1_17 = FuncShape(
+    name=2, deferreturn=4, pcsp=5, pcfile=6, pcln=7, npcdata=8, cu=9, start_line=-1, kind=10, words=11
+)
+_SHAPE_1_18 = FuncShape(
+    name=1, deferreturn=3, pcsp=4, pcfile=5, pcln=6, npcdata=7, cu=8, start_line=-1, kind=9, words=10
+)
+_SHAPE_1_20 = FuncShape(
+    name=1, deferreturn=3, pcsp=4, pcfile=5, pcln=6, npcdata=7, cu=8, start_line=9, kind=10, words=11
+)
 _SHAPES = {MAGIC_1_16: _SHAPE_1_17, MAGIC_1_18: _SHAPE_1_18, MAGIC_1_20: _SHAPE_1_20}
 
 
@@ -66,7 +72,7 @@ class Pclntab:
     paths: int
     values: int  # pc-value tables
     table: int  # functab, then the _func records; their offsets count from here
-    data: bytes  # relocated; reaches to the end of the section or segment, so past the table's own end in a scan
+    data: bytes  # relocated; to the end of the section or, in a scan, of the segment
 
     @property
     def shape(self) -> FuncShape:
@@ -80,7 +86,7 @@ class Pclntab:
 
 
 def find_pclntab(elf: ElfImage) -> Pclntab:
-    """Find the function table. Raises GoVersionError for a table older than 1.16's, TruncatedError if none is whole."""
+    """Find the function table. Raises GoVersionError (Go 1.15 or older), TruncatedError (none is whole)."""
     torn: TruncatedError | None = None
     for name in _SECTIONS:
         section = elf.section(name)
@@ -100,7 +106,8 @@ def find_pclntab(elf: ElfImage) -> Pclntab:
         except TruncatedError as error:
             torn = torn or error
     raise torn or TruncatedError(
-        f"{elf.display}: no Go function table in it", "it may be packed (UPX) or its sections were removed: unpack it"
+        f"{elf.display}: no Go function table in it",
+        "it may be packed (UPX) or its sections were removed: unpack it",
     )
 
 
@@ -110,7 +117,9 @@ def parse_pclntab(elf: ElfImage, address: int, data: bytes, found: str) -> Pclnt
     table = Pclntab(address, found, magic, data[6], functions, files, text, *offsets, data)
     width = 16 if table.absolute else 8
     if table.table + functions * width + width // 2 > len(data):
-        raise TruncatedError(f"{elf.display}: the Go function table is cut off: {functions} functions do not fit")
+        raise TruncatedError(
+            f"{elf.display}: the Go function table is cut off: {functions} functions do not fit"
+        )
     return table
 
 
@@ -122,7 +131,9 @@ def _check_header(
         raise TruncatedError(f"{elf.display}: the Go function table is cut off in its header")
     magic = int.from_bytes(head[:4], "little")
     if magic == MAGIC_1_2:
-        raise GoVersionError(f"{elf.display}: a function table of Go 1.15 or older", "rebuild it with go1.17 or later")
+        raise GoVersionError(
+            f"{elf.display}: a function table of Go 1.15 or older", "rebuild it with go1.17 or later"
+        )
     if magic not in _SHAPES:
         raise TruncatedError(f"{elf.display}: a Go function table with unknown magic {magic:#x}")
     if head[4:6] != b"\0\0" or head[6] != _QUANTUM[elf.machine] or head[7] != 8:
@@ -133,7 +144,9 @@ def _check_header(
     functions, files, *rest = struct.unpack_from(f"<{words}Q", head, 8)
     text = rest.pop(0) if words == 8 else 0
     names, units, paths, values, table = rest
-    if not (0 < functions < _MOST_FUNCTIONS and 8 + 8 * words <= names <= units <= paths <= values <= table < size):
+    if not (
+        0 < functions < _MOST_FUNCTIONS and 8 + 8 * words <= names <= units <= paths <= values <= table < size
+    ):
         raise TruncatedError(f"{elf.display}: the parts of the Go function table contradict each other")
     return magic, functions, files, text, (names, units, paths, values, table)
 

@@ -1,4 +1,4 @@
-"""Tables of values by pc: (value delta, pc delta) pairs of varints, ended by a 0 (runtime/symtab.go `step`)."""
+"""Tables of values by pc: (value delta, pc delta) varint pairs, ended by a 0 (runtime/symtab.go `step`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Range = tuple[int, int, int]  # start pc, end pc (exclusive), value
 def decode(data: bytes, offset: int, entry: int, limit: int, quantum: int) -> list[Range]:
     """The ranges of one table, from pc `entry` on, none beyond `limit`. Raises TruncatedError.
 
-    `offset` is the table's place in `data`. The first value delta counts from -1 and may be 0; later a 0 ends it.
+    `offset` is the table's place in `data`. The first delta counts from -1 and may be 0; later a 0 ends it.
     """
     ranges: list[Range] = []
     pc, value = entry, -1
@@ -29,7 +29,9 @@ def decode(data: bytes, offset: int, entry: int, limit: int, quantum: int) -> li
                 step, offset = _varint(data, offset - 1)
             end = pc + step * quantum
             if not step or end > limit:
-                raise TruncatedError(f"a pc table runs from {pc:#x} to {end:#x}, past its function's end {limit:#x}")
+                raise TruncatedError(
+                    f"a pc table runs from {pc:#x} to {end:#x}, past its function's end {limit:#x}"
+                )
             ranges.append((pc, end, value))
             pc = end
     except IndexError:

@@ -24,19 +24,23 @@ _RECORD = np.dtype([("place", "<u8"), ("info", "<u8"), ("addend", "<u8")])
 
 @dataclass(frozen=True, slots=True)
 class Relocations:
-    """Places and what they point to, link-time addresses: two uint64 arrays of equal length, sorted by place."""
+    """Places and what they point to, link-time: two uint64 arrays of equal length, sorted by place."""
 
     places: npt.NDArray[np.uint64]
     addends: npt.NDArray[np.uint64]
 
     def apply(self, address: int, data: bytes) -> bytes:
         """The bytes at an address with every pointer that lies wholly inside them filled in."""
-        first, last = np.searchsorted(self.places, np.array([address, address + max(len(data) - 7, 0)], np.uint64))
+        first, last = np.searchsorted(
+            self.places, np.array([address, address + max(len(data) - 7, 0)], np.uint64)
+        )
         if first >= last:
             return data
         at = (self.places[first:last] - np.uint64(address)).astype(np.int64)
         filled = np.frombuffer(data, np.uint8).copy()
-        filled[at[:, None] + np.arange(8)] = self.addends[first:last].astype("<u8").view(np.uint8).reshape(-1, 8)
+        filled[at[:, None] + np.arange(8)] = (
+            self.addends[first:last].astype("<u8").view(np.uint8).reshape(-1, 8)
+        )
         return filled.tobytes()
 
     def pairs(self, first: int, second: int) -> list[int]:
@@ -46,7 +50,9 @@ class Relocations:
         return [
             int(place)
             for place, row in zip(found, after, strict=True)
-            if row < len(self.places) and self.places[row] == place + np.uint64(8) and int(self.addends[row]) == second
+            if row < len(self.places)
+            and self.places[row] == place + np.uint64(8)
+            and int(self.addends[row]) == second
         ]
 
 
@@ -57,7 +63,9 @@ def read_relocations(elf: ElfImage) -> Relocations:
         return Relocations(empty, empty)
     data = _by_dynamic_table(elf)
     if not data:
-        data = b"".join(_whole(elf.read_section(s)) for s in elf.sections if s.type == _SHT_RELA and s.address)
+        data = b"".join(
+            _whole(elf.read_section(s)) for s in elf.sections if s.type == _SHT_RELA and s.address
+        )
     records = np.frombuffer(_whole(data), _RECORD)
     records = records[(records["info"] & 0xFFFFFFFF) == _RELATIVE[elf.machine]]
     order = np.argsort(records["place"], kind="stable")
