@@ -16,9 +16,15 @@ from undergo.plan.sites import place
 ENTRY = 0x401000
 # Pieces of prologues and epilogues, so that random functions get past the first instruction.
 PIECES = [
-    bytes.fromhex(piece)
-    for piece in "493b6610 7605 4c8d6424e8 4d3b6610 55 4889e5 4883ec18 4883c418 5d c3 90 7402 ebf0 eb10 "
-    "e800000000 e9fbffffff 48894c2408 0f86f0ffffff f00fb18b90000000 ff24c1 ffe0 cc 06 62 64488b0c25f8ffffff".split()
+    *map(
+        bytes.fromhex,
+        ("493b6610", "7605", "4c8d6424e8", "4d3b6610", "55", "4889e5", "4883ec18", "4883c418", "5d"),
+    ),
+    *map(
+        bytes.fromhex,
+        ("c3", "90", "7402", "ebf0", "eb10", "e800000000", "e9fbffffff", "48894c2408", "ff24c1"),
+    ),
+    *map(bytes.fromhex, ("0f86f0ffffff", "f00fb18b90000000", "ffe0", "cc", "06", "62", "64488b0c25f8ffffff")),
 ]
 code = st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join))
 deltas = st.lists(st.tuples(st.integers(0, 60), st.integers(-8, 1 << 20)), max_size=8)

@@ -16,19 +16,23 @@ _SIGNAL = "it runs on the signal stack"
 _START = "it runs before there is a goroutine, or is the last thing that one runs"
 _CGO = "it carries the goroutine between Go's stack and C's"
 
+_OWN_CONVENTION = "it has a calling convention of its own"
+
 _REASONS: Final[dict[str, str]] = {
-    r"runtime\.(gogo|gosave_systemstack_switch|mcall|systemstack|systemstack_switch)": _SWITCHES,
-    r"runtime\.(morestack\w*|newstack|rt0_go\.\w+|switchToCrashStack\w*|asyncPreempt\w*|debugCall\w*)": _SWITCHES,
-    r"runtime\.(spillArgs|unspillArgs|reflectcall|reflectcallmove|call\d+|callRet|gcWriteBarrier\w*)": _SWITCHES,
-    r"(gogo|callRet|gosave_systemstack_switch|debugCall\d+|runtime\.(wbBufFlush|recovery|gosave\w*))": _SWITCHES,
-    r"runtime\.(mstart\d?|mstart|mstartm0|schedule|execute|park_m|gosched_m|goschedImpl|goschedguarded_m)": _SCHEDULER,
-    r"runtime\.(goexit0|gdestroy|preemptPark|gopreempt_m|goyield_m|exitsyscall0|exitsyscallNoP|coroswitch_m)": _SCHEDULER,
-    r"runtime\.(dropm|mexit|mPark|stopm|stoplockedm|startlockedm|exitThread|clone|templateThread|sysmon)": _SCHEDULER,
-    r"runtime\.(sig(tramp\w*|return\w*|handler|fwd\w*|panic\d?|trampgo|profNonGo\w*)|cgoSigtramp)": _SIGNAL,
-    r"runtime\.(sigtrampgo|sigFetchG|adjustSignalStack|doSigPreempt|sighandler|badsignal|raisebadsignal)": _SIGNAL,
-    r"(_?rt0_\w+|runtime\.(rt0_go|goexit\d?|main\.\w+|abort|check|args|osinit|schedinit|settls|asminit|mcount0))": _START,
-    r"(_cgo\w*|x_cgo\w*|crosscall\w*|runtime\.(cgocallback\w*|asmcgocall\w*|setg\w*|cgo\w*Stub|needm\w*|needAndBindM))": _CGO,
-    r"runtime\.(vdso\w+)": "it runs on the thread's stack",
+    r"(runtime\.)?(gogo|gosave_systemstack_switch|mcall|systemstack|systemstack_switch)": _SWITCHES,
+    r"runtime\.(morestack\w*|newstack|switchToCrashStack\w*|asyncPreempt\w*|recovery)": _SWITCHES,
+    r"(runtime\.)?(debugCall\w*|callRet|call\d+|spillArgs|unspillArgs)": _OWN_CONVENTION,
+    r"runtime\.(reflectcall|reflectcallmove|gcWriteBarrier\w*|wbBufFlush)": _OWN_CONVENTION,
+    r"runtime\.(mstart\w*|schedule|execute|park_m|gosched_m|goschedImpl|goschedguarded_m)": _SCHEDULER,
+    r"runtime\.(goexit0|gdestroy|preemptPark|gopreempt_m|goyield_m|coroswitch_m|sysmon|mexit)": _SCHEDULER,
+    r"runtime\.(exitsyscall0|exitsyscallNoP|templateThread|exitThread|clone)": _SCHEDULER,
+    r"runtime\.(sig(tramp\w*|return\w*|handler|fwd\w*|profNonGo\w*|FetchG)|cgoSigtramp)": _SIGNAL,
+    r"runtime\.(adjustSignalStack|doSigPreempt|badsignal|raisebadsignal)": _SIGNAL,
+    r"runtime\.sigpanic\w*": "it is entered by a signal, not by a call, and does not return",
+    r"_?rt0_\w+|runtime\.(rt0_go(\.\w+)?|goexit1?|abort|check|args|osinit|schedinit|settls|asminit)": _START,
+    r"_cgo\w*|x_cgo\w*|crosscall\w*": _CGO,
+    r"runtime\.(cgocallback\w*|asmcgocall\w*|setg|setg_gcc|needm\w*|needAndBindM|dropm)": _CGO,
+    r"runtime\.vdso\w+": "it runs on the thread's stack",
 }
 _PATTERNS: Final = [(re.compile(pattern), reason) for pattern, reason in _REASONS.items()]
 _ANY: Final = re.compile("|".join(f"(?:{pattern})" for pattern in _REASONS))

@@ -92,6 +92,7 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             done[flags] = out
         return done[flags]
 
+    compile.go = go  # type: ignore[attr-defined]
     return compile
 
 

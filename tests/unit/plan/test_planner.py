@@ -157,7 +157,7 @@ def test_exits_equal_objdump(executable: GoExecutable) -> None:
         pytest.skip("no objdump")
     command = ["objdump", "-d", "--no-show-raw-insn", "-j", ".text", executable.path]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = {int(at, 16): word for at, word in re.findall(r"^ *([0-9a-f]+):\t(\S+)", lines, re.M)}
+    found = {int(at, 16): word for at, word in re.findall(r"^ *([0-9a-f]+):\t(\S+)", lines, re.MULTILINE)}
     functions = executable.functions
     mine: set[int] = set()
     for function in functions:
