@@ -12,7 +12,9 @@ class CookieFlag(IntFlag):
     """Bits 48-63 of an attach cookie; the same names stand in bpf/undergo.h."""
 
     NONE = 0
-    RETRY_CHECK = 1 << 0  # site is the stack check's own jbe: with CF or ZF set the hit is a retry, not a call
+    RETRY_CHECK = (
+        1 << 0
+    )  # site is the stack check's own jbe: with CF or ZF set the hit is a retry, not a call
     G_FROM_TLS = 1 << 1  # g is not in its register here: read it from thread-local storage
     BARE_RET = 1 << 2  # the function is a single RET: its entry is its exit
 
@@ -53,12 +55,24 @@ class FunctionPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CasRegisters:
+    """Where an INLINED_TRANSITION site has its operands: hardware register numbers (amd64: RAX 0 ... R15 15).
+
+    The site is the conditional jump after the compare-and-swap: it succeeded if ZF is 0; old is in EAX.
+    """
+
+    gp: int
+    new: int | None  # None: overwritten since; read g.atomicstatus instead
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeSite:
     """A probe in the runtime itself, on which the bookkeeping of frames and states relies."""
 
     role: Role
     function: Function
     site: Site
+    registers: CasRegisters | None = None  # INLINED_TRANSITION only
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,220 @@
+"""Debug information: whether there is any, and cheap ways into it.
+
+Walking all of it takes seconds (pyelftools, 37 MB executable), so nobody does: a type is found by its
+name's bytes in .debug_info, where Go writes names inline (DW_FORM_string), checked by the abbreviation code
+before them; a package by its compile unit, whose root is named after it. Only .debug_info and .debug_abbrev
+are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from undergo.errors import TruncatedError
+from undergo.goexe.elf import ElfImage
+
+if TYPE_CHECKING:
+    from elftools.dwarf.compileunit import CompileUnit
+    from elftools.dwarf.die import DIE
+    from elftools.dwarf.dwarfinfo import DWARFInfo
+
+_ZLIB = 1  # ELFCOMPRESS_ZLIB
+_LARGEST = 1 << 31  # bytes of one section, unpacked
+_LONGEST_CODE = 3  # bytes of an abbreviation code
+
+
+def dwarf_version(elf: ElfImage) -> int | None:
+    """The DWARF version of the first unit; None if there is no debug information."""
+    data = _section(elf, "debug_info", 6)
+    return int.from_bytes(data[4:6], "little") if len(data) >= 6 else None
+
+
+class Dwarf:
+    """The debug information of one executable. Every method raises TruncatedError where it is damaged."""
+
+    def __init__(self, elf: ElfImage) -> None:
+        """Nothing is read before it is asked for; `elf` must have debug information."""
+        self._elf = elf
+
+    def units(self, package: str) -> Iterator[CompileUnit]:
+        """The compile units of a Go package; there may be several."""
+        with _damage(self._elf):
+            for unit in self._info.iter_CUs():
+                if _name(unit.get_top_DIE()) == package:
+                    yield unit
+
+    def structure(self, name: str) -> DIE | None:
+        """The struct type of that full name, e.g. "runtime.g"."""
+        return self._entry(name, "DW_TAG_structure_type")
+
+    def members(self, name: str) -> dict[str, int]:
+        """Byte offsets of a struct's fields, those of structs in it as "sched.sp"; {} if unknown."""
+        with _damage(self._elf):
+            structure = self.structure(name)
+            return {} if structure is None else dict(_members(structure, "", 0, 2))
+
+    @cached_property
+    def _data(self) -> bytes:
+        return _section(self._elf, "debug_info")
+
+    @cached_property
+    def _info(self) -> DWARFInfo:
+        from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
+
+        def describe(name: str, data: bytes) -> DebugSectionDescriptor:
+            return DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
+
+        absent = "aranges frame eh_frame str loc ranges line pubtypes pubnames addr str_offsets line_str"
+        absent += " loclists rnglists"
+        sections = {
+            f"debug_{name}_sec" if name != "eh_frame" else "eh_frame_sec": None for name in absent.split()
+        }
+        sections |= {"debug_sup_sec": None, "gnu_debugaltlink_sec": None, "debug_types_sec": None}
+        machine = {"amd64": "x64", "arm64": "AArch64"}[self._elf.machine]
+        strings = {name: _section(self._elf, name) for name in ("debug_str", "debug_line_str")}  # of C units
+        given = {f"{name}_sec": describe(f".{name}", data) for name, data in strings.items() if data}
+        return DWARFInfo(
+            config=DwarfConfig(little_endian=True, machine_arch=machine, default_address_size=8),
+            debug_info_sec=describe(".debug_info", self._data),
+            debug_abbrev_sec=describe(".debug_abbrev", _section(self._elf, "debug_abbrev")),
+            **(sections | given),
+        )
+
+    @cached_property
+    def _unit_starts(self) -> list[tuple[int, int]]:
+        """(offset, end) of every unit in .debug_info."""
+        data, at, found = self._data, 0, []
+        while at + 12 <= len(data):
+            (length,) = struct.unpack_from("<I", data, at)
+            size = 4
+            if length == 0xFFFFFFFF:  # 64-bit DWARF
+                (length,) = struct.unpack_from("<Q", data, at + 4)
+                size = 12
+            if not length or at + size + length > len(data):
+                raise TruncatedError(f"{self._elf.display}: the debug information is cut off")
+            found.append((at, at + size + length))
+            at += size + length
+        return found
+
+    def _entry(self, name: str, tag: str) -> DIE | None:
+        """The entry whose first attribute is this name: found by bytes, else by walking units."""
+        with _damage(self._elf):
+            wanted = name.encode() + b"\0"
+            at = self._data.find(wanted)
+            while at >= 0:
+                entry = self._entry_before(at, name, tag)
+                if entry is not None:
+                    return entry
+                at = self._data.find(wanted, at + 1)
+            for unit in self.units(name.rpartition(".")[0]):
+                for entry in unit.iter_DIEs():
+                    if entry.tag == tag and _name(entry) == name:
+                        return entry
+        return None
+
+    def _entry_before(self, at: int, name: str, tag: str) -> DIE | None:
+        unit_at = next((start for start, end in self._unit_starts if start < at < end), None)
+        if unit_at is None:
+            return None
+        unit = self._info.get_CU_at(unit_at)
+        abbreviations = unit.get_abbrev_table()
+        for size in range(1, _LONGEST_CODE + 1):
+            code = _uleb(self._data[at - size : at])
+            if code is None or at - size < unit.cu_die_offset:
+                continue
+            try:
+                declaration = abbreviations.get_abbrev(code)
+            except KeyError:
+                continue
+            if declaration is None or declaration.decl.tag != tag:
+                continue
+            entry = self._info.get_DIE_from_refaddr(at - size, unit)
+            if _name(entry) == name:
+                return entry
+        return None
+
+
+def _members(structure: DIE, prefix: str, base: int, depth: int) -> Iterator[tuple[str, int]]:
+    for child in structure.iter_children():
+        if child.tag != "DW_TAG_member":
+            continue
+        name = prefix + _name(child)
+        offset = base + _constant(child.attributes["DW_AT_data_member_location"].value)
+        yield name, offset
+        if depth > 1:
+            of_type = child.get_DIE_from_attribute("DW_AT_type")
+            while of_type.tag == "DW_TAG_typedef":  # Go gives every named type one
+                of_type = of_type.get_DIE_from_attribute("DW_AT_type")
+            if of_type.tag == "DW_TAG_structure_type":
+                yield from _members(of_type, f"{name}.", offset, depth - 1)
+
+
+def _constant(value: int | list[int]) -> int:
+    """A member's offset: a constant, or up to Go 1.21 an expression (DW_OP_plus_uconst N)."""
+    if isinstance(value, int):
+        return value
+    if value and value[0] == 0x23:
+        offset = _uleb(bytes(value[1:]))
+        if offset is not None:
+            return offset
+    raise ValueError("a member at an unknown kind of place")
+
+
+def _uleb(data: bytes) -> int | None:
+    """The number these bytes encode if they are exactly one ULEB128 number, not 0."""
+    if not data or data[-1] & 0x80 or not all(byte & 0x80 for byte in data[:-1]):
+        return None
+    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(data)) or None
+
+
+def _name(entry: DIE) -> str:
+    attribute = entry.attributes.get("DW_AT_name")
+    value = attribute.value if attribute is not None else b""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else ""
+
+
+@contextlib.contextmanager
+def _damage(elf: ElfImage) -> Iterator[None]:
+    """pyelftools meets damaged input with whatever exception its parsing happens to end in."""
+    try:
+        yield
+    except (TruncatedError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise TruncatedError(
+            f"{elf.display}: the debug information is damaged ({type(error).__name__})"
+        ) from error
+
+
+def _section(elf: ElfImage, name: str, limit: int = _LARGEST) -> bytes:
+    """Up to `limit` bytes of a debug section, unpacked; b"" if absent or packed in an unknown way."""
+    section = elf.section(f".{name}")
+    if section is not None and not section.compressed:
+        return elf.read_file(section.offset, min(section.size, limit))
+    if section is not None:
+        data = elf.read_file(section.offset, min(section.size, max(limit, 1 << 12)))
+        if len(data) < 24 or int.from_bytes(data[:4], "little") != _ZLIB:
+            return b""
+        return _inflate(elf, data[24:], min(int.from_bytes(data[8:16], "little"), limit))
+    section = elf.section(f".z{name}")  # Go up to 1.18: "ZLIB", then the size, big-endian
+    if section is None:
+        return b""
+    data = elf.read_section(section)
+    return (
+        _inflate(elf, data[12:], min(int.from_bytes(data[4:12], "big"), limit))
+        if data[:4] == b"ZLIB"
+        else b""
+    )
+
+
+def _inflate(elf: ElfImage, data: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, min(size, _LARGEST)) if size else b""
+    except zlib.error:
+        raise TruncatedError(f"{elf.display}: the compressed debug information is damaged") from None
