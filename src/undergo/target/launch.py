@@ -28,8 +28,8 @@ from undergo.target.end import ended
 from undergo.target.identity import Identity, identity_of
 from undergo.target.invoker import Invoker, invoker
 
-# What the child says on its pipe: a step, or "e" and a decimal errno. The end of the pipe after _EXECUTING means
-# that the exec succeeded, before it that the child was killed.
+# What the child says on its pipe: a step, or "e" and a decimal errno. The end of the pipe after _EXECUTING
+# means that the exec succeeded, before it that the child was killed.
 _READY, _EXECUTING, _ERROR = b"r", b"x", b"e"
 # Ignored by the interpreter itself (Python/pylifecycle.c), not by whoever called us.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -205,7 +205,7 @@ class LaunchedCommand:
 
 
 def end_like(returncode: int) -> NoReturn:
-    """End undergo as its command ended: with its exit status, or by the same signal (without a second core)."""
+    """End undergo as its command ended: with its exit status, or by the same signal (but no second core)."""
     if returncode >= 0:
         raise SystemExit(returncode)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

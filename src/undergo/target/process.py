@@ -18,7 +18,7 @@ class Process:
     """A process found in /proc. Its executable is opened through `exe`, never through `path`."""
 
     pid: int
-    exe: str  # "/proc/PID/exe": opens the running file, even if deleted, replaced or in another mount namespace
+    exe: str  # "/proc/PID/exe": opens the running file, even if deleted or in another mount namespace
     path: str  # for people; as the process's own mount namespace names it
     deleted: bool  # the file at `path` was removed or replaced since the process started
     identity: Identity

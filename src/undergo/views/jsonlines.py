@@ -29,7 +29,7 @@ def write_batch(out: BinaryIO, text: str) -> None:
 def session(
     undergo: str, kernel: str, targets: Sequence[Mapping[str, object]], functions: int, probes: int
 ) -> str:
-    """The first line. Each target has "pid" (null if it only waits to be started), "exe", "go", "build_id"."""
+    """The first line. Each target has "pid" (or null), "exe", "go" and "build_id"."""
     return _line(
         "session",
         undergo=undergo,
@@ -110,8 +110,10 @@ def clean(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
-def _line(kind: str, **fields: Any) -> str:
-    return _encode({"v": VERSION, "type": kind, **{key: _clean(value) for key, value in fields.items()}}) + "\n"
+def _line(kind: str, /, **fields: Any) -> str:
+    return (
+        _encode({"v": VERSION, "type": kind, **{key: _clean(value) for key, value in fields.items()}}) + "\n"
+    )
 
 
 def _clean(value: Any) -> Any:

@@ -100,12 +100,18 @@ def duration(ns: int) -> str:
 
 
 def compact(ns: int) -> str:
-    """A duration in three digits and at most 7 columns, rounded to the nearest: `87 ns`, `1.23 ms`, `12.3 s`."""
+    """A duration in three digits and at most 7 columns up to 9,999 s, rounded: `87 ns`, `1.23 ms`, `12.3 s`."""
     if ns < US:
         return f"{ns} ns"
     unit, name = (US, "us") if ns < 999_500 else (MS, "ms") if ns < 999_500_000 else (S, "s")
     value = ns / unit
-    return f"{value:.2f} {name}" if value < 9.995 else f"{value:.1f} {name}" if value < 99.95 else f"{value:.0f} {name}"
+    return (
+        f"{value:.2f} {name}"
+        if value < 9.995
+        else f"{value:.1f} {name}"
+        if value < 99.95
+        else f"{value:.0f} {name}"
+    )
 
 
 def shorten(names: Sequence[str], width: int) -> list[str]:
@@ -120,8 +126,10 @@ def shorten(names: Sequence[str], width: int) -> list[str]:
             done.setdefault(name, name)
             continue
         room = width - 1
-        # The end of a Go name says most: a third for its package, then other splits until one is unique.
-        heads = sorted(range(1, room), key=lambda head: abs(head - room // 3))
+        # The end of a Go name says most: keep what follows the last slash, give the rest to the path, at most
+        # a third; then try other splits until one is unique.
+        best = max(0, min(room // 3, room - cells(name[name.rfind("/") :])))
+        heads = sorted(range(room), key=lambda head: abs(head - best))
         cuts = (f"{_head(name, head)}…{_tail(name, room - head)}" for head in heads)
         done[name] = next((cut for cut in cuts if cut not in taken), name)
         taken.add(done[name])

@@ -131,7 +131,7 @@ class CallTree:
             self._flush(goroutine)
 
     def _give_up(self, goroutine: _Goroutine, depth: int, now_ns: int) -> None:
-        """Close the open calls at `depth` and deeper whose end was lost: something has happened since above them."""
+        """Close the open calls at `depth` and deeper: as something happened above them, their end was lost."""
         while goroutine.open and goroutine.open[-1].depth >= depth:
             call = goroutine.open.pop()
             text = f"}} {self._name(call.func)} {self._style.paint(self._style.hot, '!end lost')}"
@@ -140,7 +140,8 @@ class CallTree:
     def _close_open(self, goroutine: _Goroutine, call: CallOpened, after_ns: int | None, now_ns: int) -> None:
         goroutine.open.pop()
         mergeable = goroutine.mergeable and bool(goroutine.lines)
-        text = f"{'' if mergeable else '} '}{self._name(call.func)}{'() {' if mergeable else ''}{self._open(after_ns)}"
+        name = self._name(call.func)
+        text = (f"{name}() {{" if mergeable else f"}} {name}") + self._open(after_ns)
         if mergeable:  # its opening line has not been given out, and nothing stands below it
             goroutine.lines.pop()
             self._count -= 1
@@ -181,7 +182,9 @@ class CallTree:
         if key != self._last and self._last is not None and not (single and self._last_single):
             self._out.append("")
             if continued is not None:
-                self._out.append(self._style.paint(self._style.dim, self._ids(key, _NO_DURATION) + "  (continued)"))
+                self._out.append(
+                    self._style.paint(self._style.dim, self._ids(key, _NO_DURATION) + "  (continued)")
+                )
         self._last, self._last_single = key, single
         self._out += lines
 
