@@ -34,11 +34,12 @@ def histogram(row: Latency, name: str, style: Palette = PLAIN, width: int = 80) 
             lines.append(style.paint(style.dim, f"{'':9}⋮"))
         before = high
         here = [mark for mark, at in marks.items() if low <= at < high]
+        blocks = bar(count / most, room)
         line = (
             f"  {compact(low):>7} .. {compact(high):>7}  {count:{digits},d} {_percent(count, total):>6}  "
-            f"{style.paint(style.accent, pad(bar(count / most, room), room if here else 0))}"
+            f"{style.paint(style.accent, pad(blocks, room) if here else blocks)}"
         )
-        lines.append(line.rstrip() + (style.paint(style.warm, "  " + " ".join(here)) if here else ""))
+        lines.append(line + (style.paint(style.warm, "  " + " ".join(here)) if here else ""))
     return lines
 
 

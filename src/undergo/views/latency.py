@@ -71,7 +71,7 @@ def latency_table(
     for index, row in enumerate(called):
         fields = [_paint(c, row, pad(body[c.title][index], sizes[c.title], c.right), style) for c in columns]
         lines.append("  ".join([*fields, labels[index]]))
-    foot = ["p50, p90 and p99 are interpolated in buckets up to 25 % wide; the other figures are exact"]
+    foot = ["p50, p90, p99 are interpolated in buckets up to 25 % wide; the rest is exact"]
     if shown := [title for title in hidden if title != "SHARE"]:
         foot.append(f"too narrow for {', '.join(shown)}")
     if note:

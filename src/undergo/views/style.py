@@ -100,7 +100,7 @@ def duration(ns: int) -> str:
 
 
 def compact(ns: int) -> str:
-    """A duration in three digits and at most 7 columns up to 9,999 s, rounded: `87 ns`, `1.23 ms`, `12.3 s`."""
+    """A duration in three digits, at most 7 columns up to 9,999 s, rounded: `87 ns`, `1.23 ms`."""
     if ns < US:
         return f"{ns} ns"
     unit, name = (US, "us") if ns < 999_500 else (MS, "ms") if ns < 999_500_000 else (S, "s")

@@ -131,7 +131,7 @@ class CallTree:
             self._flush(goroutine)
 
     def _give_up(self, goroutine: _Goroutine, depth: int, now_ns: int) -> None:
-        """Close the open calls at `depth` and deeper: as something happened above them, their end was lost."""
+        """Close the open calls at `depth` and deeper: something happened above them, their end was lost."""
         while goroutine.open and goroutine.open[-1].depth >= depth:
             call = goroutine.open.pop()
             text = f"}} {self._name(call.func)} {self._style.paint(self._style.hot, '!end lost')}"
