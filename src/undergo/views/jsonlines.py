@@ -1,0 +1,128 @@
+"""The machine interface, version 1: one JSON object a line, as docs/design.md lists them.
+
+Every line is valid UTF-8 and valid JSON whatever names the executable holds: lone surrogates, which stand
+for bytes of a name that are no UTF-8, become U+FFFD. Times are integers in ns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from undergo.events.calls import Call, Latency, Ledger
+from undergo.plan.probe_plan import Issue
+
+VERSION = 1
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def write_batch(out: BinaryIO, text: str) -> None:
+    """Write whole lines and flush them, so that a reader of the pipe never waits for half a batch."""
+    out.write(text.encode("utf-8"))
+    out.flush()
+
+
+def session(
+    undergo: str, kernel: str, targets: Sequence[Mapping[str, object]], functions: int, probes: int
+) -> str:
+    """The first line. Each target has "pid" (or null), "exe", "go" and "build_id"."""
+    return _line(
+        "session",
+        undergo=undergo,
+        kernel=kernel,
+        targets=[dict(target) for target in targets],
+        functions=functions,
+        probes=probes,
+    )
+
+
+class CallLines:
+    """Lines of calls; names are encoded once per function."""
+
+    def __init__(self, names: Sequence[str] | Mapping[int, str]) -> None:
+        """`names` are the functions' names by FunctionPlan.id."""
+        self._names = names
+        self._encoded: dict[int, str] = {}
+
+    def batch(self, calls: Iterable[Call]) -> str:
+        """One line per call."""
+        encoded = self._encoded
+        lines = []
+        for c in calls:
+            name = encoded.get(c.func)
+            if name is None:
+                name = encoded[c.func] = _encode(clean(self._names[c.func]))
+            lines.append(
+                f'{{"v":1,"type":"call","id":{c.id},"parent":{c.parent},"pid":{c.pid},"tid":{c.tid},'
+                f'"goid":{c.goid},"func":{name},"depth":{c.depth},"start_ts_ns":{c.start_ts_ns},'
+                f'"wall_ns":{c.wall_ns},"end":"{c.end}"}}\n'
+            )
+        return "".join(lines)
+
+
+def latency(row: Latency, name: str) -> str:
+    """The line of one function's latencies."""
+    wall = {
+        "sum": row.sum_ns,
+        "min": row.min_ns,
+        "max": row.max_ns,
+        "p50": row.p50_ns,
+        "p90": row.p90_ns,
+        "p99": row.p99_ns,
+    }
+    return _line(
+        "latency",
+        pid=row.pid,
+        func=name,
+        calls=row.calls,
+        panics=row.panics,
+        open=row.open,
+        wall_ns=wall,
+        histogram=row.histogram,
+    )
+
+
+def issue(row: Issue) -> str:
+    """The line of a probe that could not be placed, or only with a caveat."""
+    return _line("issue", func=row.func, kind=row.kind, message=row.message)
+
+
+def ledger(row: Ledger) -> str:
+    """The last line: where every hit went."""
+    return _line(
+        "ledger",
+        hits=row.hits,
+        delivered=row.delivered,
+        aggregated=row.aggregated,
+        filtered=row.filtered,
+        dropped=row.dropped,
+        unmatched_exits=row.unmatched_exits,
+        open_calls=row.open_calls,
+    )
+
+
+def clean(text: str) -> str:
+    """`text` as it can be encoded: each lone surrogate replaced by U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def _line(kind: str, /, **fields: Any) -> str:
+    return (
+        _encode({"v": VERSION, "type": kind, **{key: _clean(value) for key, value in fields.items()}}) + "\n"
+    )
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if hasattr(value, "__index__"):  # numpy's integers as well; bool would not come here
+        return value if isinstance(value, bool) else int(value)
+    return value
