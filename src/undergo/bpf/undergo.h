@@ -88,7 +88,7 @@ struct call_record {
 	__u32 tid;
 	__u32 depth; /* open traced callers */
 	__u32 reserved2;
-	__u64 spare[6];
+	__u64 spare[7]; /* with the ring header: 128 bytes */
 };
 
 enum drop_cause {

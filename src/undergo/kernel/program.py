@@ -1,0 +1,201 @@
+"""The compiled BPF object, loaded: its knobs set, its maps sized, its programs verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from undergo.errors import KernelError, PermissionDeniedError
+from undergo.kernel.btf import Btf
+from undergo.kernel.libbpf import BPF_TRACE_UPROBE_MULTI, ffi, forget_said, lib, said
+
+_EPERM, _ENOENT = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is fixed before loading. Times in ns."""
+
+    layouts: tuple[Mapping[str, int], ...]  # per executable, field names of struct layout
+    programs: tuple[str, ...]  # programs to load; the others are not verified
+    filter_tgids: bool = False
+    filter_goids: bool = False
+    stream_calls: bool = False
+    aggregate: bool = False
+    min_duration: int = 0
+    max_depth: int = 0
+    ring_bytes: int = 1 << 24
+    goroutines: int = 16_384
+    deep_frames: int = 65_536
+    functions: int = 1024  # rows of per-function tables
+    uprobe_multi: bool = True
+    bpf_loop: bool = True
+
+
+class Program:
+    """A loaded object. Close it to give everything back; closing twice is harmless."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises KernelError where the kernel refuses, PermissionDeniedError where it takes more rights."""
+        raw = object_bytes()
+        self.btf = Btf(raw)
+        self._lib = lib()
+        forget_said()
+        self._raw = ffi.new("char[]", raw)
+        self._object: Any = self._lib.bpf_object__open_mem(self._raw, len(raw), ffi.NULL)
+        if not self._object:
+            raise KernelError("the BPF object does not open", "reinstall undergo", said())
+        try:
+            self._prepare(settings)
+            error = self._lib.bpf_object__load(self._object)
+            if error:
+                raise _load_error(-error)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, settings: Settings) -> None:
+        program = ffi.NULL
+        while program := self._lib.bpf_object__next_program(self._object, program):
+            name = ffi.string(self._lib.bpf_program__name(program)).decode()
+            self._lib.bpf_program__set_autoload(program, name in settings.programs)
+            if settings.uprobe_multi:
+                self._lib.bpf_program__set_expected_attach_type(program, BPF_TRACE_UPROBE_MULTI)
+        self._size("records", settings.ring_bytes if settings.stream_calls else 4096)
+        self._size("goroutines", settings.goroutines)
+        self._size("deep_frames", settings.deep_frames)
+        self._size("tallies", settings.functions)
+        self._size("latencies", settings.functions if settings.aggregate else 1)
+        self._set_knobs(settings)
+
+    def _set_knobs(self, settings: Settings) -> None:
+        rodata, offsets = self._memory(".rodata"), self.btf.variables(".rodata")
+        layout = self.btf.dtype("layout")
+        layouts = np.zeros(len(settings.layouts), layout)
+        for row, known in zip(layouts, settings.layouts, strict=True):
+            for name in layout.names or ():
+                row[name] = known[name]
+        numbers = {
+            "filter_tgids": settings.filter_tgids,
+            "filter_goids": settings.filter_goids,
+            "stream_calls": settings.stream_calls,
+            "aggregate": settings.aggregate,
+            "has_bpf_loop": settings.bpf_loop,
+            "min_duration": settings.min_duration,
+            "max_depth": settings.max_depth,
+            "wakeup_bytes": settings.ring_bytes // 4,
+            "crowded": settings.goroutines * 3 // 4,
+        }
+        at, _ = offsets["layouts"]
+        rodata[at : at + layouts.nbytes] = np.frombuffer(layouts.tobytes(), np.uint8)
+        for name, value in numbers.items():
+            at, size = offsets[name]
+            rodata[at : at + size] = np.frombuffer(int(value).to_bytes(size, "little"), np.uint8)
+
+    def _memory(self, section: str) -> npt.NDArray[np.uint8]:
+        size = ffi.new("size_t *")
+        start = self._lib.bpf_map__initial_value(self._map(section), size)
+        return np.frombuffer(ffi.buffer(start, size[0]), np.uint8)
+
+    def _map(self, name: str) -> Any:
+        found = self._lib.bpf_object__find_map_by_name(self._object, name.encode())
+        if not found:
+            raise KernelError(f"the BPF object has no map {name}", "reinstall undergo")
+        return found
+
+    def _size(self, name: str, entries: int) -> None:
+        self._lib.bpf_map__set_max_entries(self._map(name), entries)
+
+    def set_active(self, active: bool) -> None:
+        """Lets the programs begin, or makes every one of them return at once."""
+        at, _ = self.btf.variables(".bss")["active"]
+        self._memory(".bss")[at] = active
+
+    def program_fd(self, name: str) -> int:
+        """The descriptor of a loaded program."""
+        return int(self._lib.bpf_program__fd(self._named(name)))
+
+    def _named(self, name: str) -> Any:
+        return self._lib.bpf_object__find_program_by_name(self._object, name.encode())
+
+    def attach_one(self, name: str, path: str, offset: int, cookie: int) -> Any:
+        """One perf-event uprobe, where the kernel has no uprobe_multi; returns libbpf's link."""
+        options = ffi.new("struct uprobe_opts *")
+        options.sz, options.bpf_cookie = ffi.sizeof("struct uprobe_opts"), cookie
+        link = self._lib.bpf_program__attach_uprobe_opts(self._named(name), -1, path.encode(), offset, options)
+        if not link:
+            raise OSError(ffi.errno, "attach_uprobe")
+        return link
+
+    def detach_one(self, link: Any) -> None:
+        """Undoes `attach_one`."""
+        self._lib.bpf_link__destroy(link)
+
+    def map_fd(self, name: str) -> int:
+        """The descriptor of a map."""
+        return int(self._lib.bpf_map__fd(self._map(name)))
+
+    def put(self, name: str, key: bytes, value: bytes) -> None:
+        """Sets one map entry. Raises KernelError if it does not fit."""
+        if self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0):
+            raise KernelError(f"no room in the map {name}")
+
+    def rows(self, name: str, key: np.dtype[np.void], value: np.dtype[np.void], *, per_cpu: bool) -> Iterator[
+        tuple[np.void, npt.NDArray[np.void]]
+    ]:
+        """The entries of a hash map: key, and its value on every possible CPU (shape (cpus,), else (1,))."""
+        cpus = self._lib.libbpf_num_possible_cpus() if per_cpu else 1
+        stride = (value.itemsize + 7) // 8 * 8
+        buffer = np.zeros(cpus * stride, np.uint8)
+        descriptor, at, following = self.map_fd(name), ffi.NULL, ffi.new("char[]", key.itemsize)
+        target = ffi.from_buffer(buffer)
+        while not self._lib.bpf_map_get_next_key(descriptor, at, following):
+            if not self._lib.bpf_map_lookup_elem(descriptor, following, target):
+                values = np.ndarray((cpus,), value, buffer.tobytes(), strides=(stride,))
+                yield np.frombuffer(bytes(ffi.buffer(following)), key)[0], values
+            at = ffi.new("char[]", bytes(ffi.buffer(following)))
+
+    def close(self) -> None:
+        """Unloads programs and maps."""
+        if self._object:
+            self._lib.bpf_object__close(self._object)
+            self._object = None
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def object_bytes() -> bytes:
+    """The compiled object as installed. Raises KernelError if it was not built."""
+    try:
+        return files("undergo.bpf").joinpath("undergo.bpf.o").read_bytes()
+    except OSError:
+        raise KernelError("the BPF object was not built", "run `make install`") from None
+
+
+def _load_error(errno: int) -> KernelError | PermissionDeniedError:
+    words = said()
+    if errno == _EPERM:
+        return PermissionDeniedError(
+            "loading BPF programs is not allowed to this user",
+            "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; `undergo doctor` shows what is missing",
+        )
+    lines = [line for line in words.splitlines() if line.strip() and not line.startswith(("libbpf:", "processed"))]
+    reason = lines[-1].strip() if lines else f"error {errno}"
+    return KernelError(f"the kernel refused a BPF program: {reason}", "`undergo doctor` shows what it can do", words)
+
+
+def names(values: Sequence[str], prefix: str) -> list[str]:
+    """Enum names in the field's words: DROP_RING_FULL -> "ring full"."""
+    return [value.removeprefix(prefix).lower().replace("_", " ") for value in values]
