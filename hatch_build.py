@@ -21,7 +21,9 @@ def is_fresh(target: Path, folder: Path) -> bool:
     if not target.exists():
         return False
     built = target.stat().st_mtime_ns
-    return all(path.stat().st_mtime_ns <= built for pattern in ("*.c", "*.h") for path in folder.glob(pattern))
+    return all(
+        path.stat().st_mtime_ns <= built for pattern in ("*.c", "*.h") for path in folder.glob(pattern)
+    )
 
 
 def compile_object(folder: Path, *, force: bool = False) -> Path:

@@ -32,7 +32,9 @@ IMAGES = [
     for sections in (False, True)
 ]
 NUMBERS = st.one_of(
-    st.sampled_from([0, 1, 7, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, (1 << 64) - 1]),
+    st.sampled_from(
+        [0, 1, 7, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, (1 << 64) - 1]
+    ),
     st.integers(0, (1 << 64) - 1),
 )
 

@@ -98,9 +98,7 @@ def said() -> str:
     return "".join(_said)
 
 
-def create_uprobe_multi_link(
-    program: int, path: str, offsets: Sequence[int], cookies: Sequence[int]
-) -> int:
+def create_uprobe_multi_link(program: int, path: str, offsets: Sequence[int], cookies: Sequence[int]) -> int:
     """One link that probes many file offsets; returns its descriptor. Raises OSError with the kernel's errno."""
     paths = ffi.new("char[]", path.encode())
     offset_array = ffi.new("uint64_t[]", list(offsets))
