@@ -6,7 +6,6 @@ import os
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -123,13 +122,13 @@ def test_noise(data: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[bytes]]:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """A real program, with debug information and stripped."""
     if not toolchains.commands():
         pytest.skip("no Go toolchain: set UNDERGO_GO")
     go = toolchains.commands()[-1]
     modes = ("plain", "stripped", "pie")
-    yield [toolchains.build(go, tmp_path_factory.mktemp(mode), mode).read_bytes() for mode in modes]
+    return [toolchains.build(go, tmp_path_factory.mktemp(mode), mode).read_bytes() for mode in modes]
 
 
 @fuzz
