@@ -34,7 +34,7 @@ $(BIN)/python:
 
 # Not the interpreter's own date: that is the system's, behind a symbolic link.
 $(STAMP): pyproject.toml hatch_build.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet ziglang hatchling
+	$(BIN)/python -m pip install --quiet 'ziglang>=0.13' 'hatchling>=1.24'
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[dev]'
 	@touch $@
 
