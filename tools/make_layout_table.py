@@ -59,6 +59,7 @@ def pick(members: dict[str, int], name: str) -> dict[str, int]:
 
 
 def main() -> None:
+    """Read the command line, write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -6,7 +6,6 @@ import os
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +31,9 @@ IMAGES = [
     for sections in (False, True)
 ]
 NUMBERS = st.one_of(
-    st.sampled_from([0, 1, 7, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, (1 << 64) - 1]),
+    st.sampled_from(
+        [0, 1, 7, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, (1 << 64) - 1]
+    ),
     st.integers(0, (1 << 64) - 1),
 )
 
@@ -121,13 +122,13 @@ def test_noise(data: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[bytes]]:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """A real program, with debug information and stripped."""
     if not toolchains.commands():
         pytest.skip("no Go toolchain: set UNDERGO_GO")
     go = toolchains.commands()[-1]
     modes = ("plain", "stripped", "pie")
-    yield [toolchains.build(go, tmp_path_factory.mktemp(mode), mode).read_bytes() for mode in modes]
+    return [toolchains.build(go, tmp_path_factory.mktemp(mode), mode).read_bytes() for mode in modes]
 
 
 @fuzz

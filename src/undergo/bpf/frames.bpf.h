@@ -94,8 +94,8 @@ static long announce_one(__u32 step, struct announcing *a)
 			parent = caller->id;
 	}
 	if (!frame->announced)
-		frame->announced = emit_call(a->goroutine, a->key->tgid, a->tid, frame, index, parent, CALL_OPENED,
-					     END_OPEN, 0);
+		frame->announced = emit_call(a->goroutine, a->key->tgid, a->tid, frame, index, parent,
+					     CALL_OPENED, END_OPEN, 0);
 	return 0;
 }
 
@@ -110,7 +110,7 @@ static long find_announced(__u32 step, struct announcing *a)
 }
 
 static __always_inline void announce_callers(struct goroutine *goroutine, const struct goroutine_key *key,
-					      __u32 tid, __u32 index)
+					     __u32 tid, __u32 index)
 {
 	struct announcing a = { .goroutine = goroutine, .key = key, .tid = tid, .first = index };
 
@@ -208,8 +208,8 @@ static __always_inline void unwind(struct goroutine *goroutine, const struct gor
 }
 
 /* Opens a call. Returns a drop cause, or -1. */
-static __always_inline int open_frame(struct goroutine *goroutine, const struct goroutine_key *key, __u32 func,
-				      __u64 depth, __u64 now)
+static __always_inline int open_frame(struct goroutine *goroutine, const struct goroutine_key *key,
+				      __u32 func, __u64 depth, __u64 now)
 {
 	struct frame frame = { .depth = depth, .start = now, .id = next_call_id(), .func = func };
 	struct frame_key deep = { .goroutine = *key, .index = goroutine->open };

@@ -88,7 +88,8 @@ static __always_inline int identify(struct who *who, struct pt_regs *regs, __u64
 	who->stack_hi = head.words[1];
 	who->goid = g_word(&head, layout->g_goid);
 	if (unlikely(!who->goid)) {
-		if (bpf_probe_read_user(&curg, sizeof(curg), (void *)(g_word(&head, layout->g_m) + layout->m_curg)))
+		if (bpf_probe_read_user(&curg, sizeof(curg),
+					(void *)(g_word(&head, layout->g_m) + layout->m_curg)))
 			return DROP_G_UNREADABLE;
 		if (curg)
 			bpf_probe_read_user(&who->goid, sizeof(who->goid), (void *)(curg + layout->g_goid));

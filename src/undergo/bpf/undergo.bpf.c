@@ -146,8 +146,8 @@ int recovery(struct pt_regs *regs)
 	goroutine_key_of(&key, g, ids >> 32);
 	goroutine = find_goroutine(&key);
 	if (goroutine)
-		unwind(goroutine, &key, head.words[1] - g_word(&head, layout->g_sched_sp) + 1, (__u32)ids, now,
-		       END_PANIC);
+		unwind(goroutine, &key, head.words[1] - g_word(&head, layout->g_sched_sp) + 1, (__u32)ids,
+		       now, END_PANIC);
 	return 0;
 }
 

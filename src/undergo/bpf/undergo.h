@@ -6,7 +6,7 @@
 #pragma once
 
 /* Attach cookie: function (bits 0-23), executable (24-31), sp_to_cfa (32-47), flags (48-63). */
-#define COOKIE_FUNC(cookie) ((__u32)(cookie)&0xffffff)
+#define COOKIE_FUNC(cookie) ((__u32)(cookie) & 0xffffff)
 #define COOKIE_EXECUTABLE(cookie) ((__u32)((cookie) >> 24) & 0xff)
 #define COOKIE_SP_TO_CFA(cookie) ((__u32)((cookie) >> 32) & 0xffff)
 #define COOKIE_FLAGS(cookie) ((__u32)((cookie) >> 48))

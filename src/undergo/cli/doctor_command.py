@@ -60,13 +60,22 @@ def examine() -> list[Check]:
         return Check(name, state, why, root if answer is None else remedy)
 
     rights: State = "missing" if needed else "ok"
-    rlimit = " (CAP_SYS_RESOURCE is not held, and not needed since Linux 5.11)" if "CAP_SYS_RESOURCE" in held.missing else ""
+    rlimit = (
+        " (CAP_SYS_RESOURCE is not held, and not needed since Linux 5.11)"
+        if "CAP_SYS_RESOURCE" in held.missing
+        else ""
+    )
     return [
         first,
         Check("libbpf", "ok", f"version {version}"),
         Check("rights", rights, (", ".join(needed) + " missing" if needed else "may trace") + rlimit, root),
         tried("load programs", features.may_load, "uprobe programs pass the verifier", root),
-        tried("kernel BTF", features.has_btf, "/sys/kernel/btf/vmlinux", "a kernel built with CONFIG_DEBUG_INFO_BTF"),
+        tried(
+            "kernel BTF",
+            features.has_btf,
+            "/sys/kernel/btf/vmlinux",
+            "a kernel built with CONFIG_DEBUG_INFO_BTF",
+        ),
         tried("ring buffer", features.has_ring_buffer, "events in whole batches", "Linux 5.8 or later"),
         tried("attach cookies", features.has_cookies, "one program for many probes", "Linux 5.15 or later"),
         tried(
@@ -76,7 +85,19 @@ def examine() -> list[Check]:
             "Linux 6.6 or later; without it probes are attached one by one, slowly",
         ),
         tried("bpf_loop", features.has_bpf_loop, "deep panics unwound at once", "Linux 5.17 or later"),
-        tried("sleepable uprobes", features.has_sleepable, "memory that is not resident", "Linux 6.0 or later"),
-        tried("sched_switch", lambda: features.has_tracepoint("sched_switch"), "descheduled time", "a kernel with BTF"),
-        tried("sys_enter", lambda: features.has_tracepoint("sys_enter"), "time in system calls", "a kernel with BTF"),
+        tried(
+            "sleepable uprobes", features.has_sleepable, "memory that is not resident", "Linux 6.0 or later"
+        ),
+        tried(
+            "sched_switch",
+            lambda: features.has_tracepoint("sched_switch"),
+            "descheduled time",
+            "a kernel with BTF",
+        ),
+        tried(
+            "sys_enter",
+            lambda: features.has_tracepoint("sys_enter"),
+            "time in system calls",
+            "a kernel with BTF",
+        ),
     ]

@@ -38,7 +38,10 @@ def command(pids: tuple[int, ...], executable: str | None, as_json: bool, color:
                 facts = {group.title: dict(group.rows) for group in groups}
                 text = jsonlines.executable(opened.display, facts)
             else:
-                text = "\n".join(inspect_lines(groups, style, shutil.get_terminal_size((100, 40)).columns)) + "\n"
+                text = (
+                    "\n".join(inspect_lines(groups, style, shutil.get_terminal_size((100, 40)).columns))
+                    + "\n"
+                )
             jsonlines.write_batch(sys.stdout.buffer, text)
 
 
@@ -71,7 +74,11 @@ def describe(exe: GoExecutable) -> list[Group]:
                 ("Go", build.go_version),
                 ("package", build.path),
                 ("module", " ".join(filter(None, (build.module, build.module_version)))),
-                ("revision", settings.get("vcs.revision", "") + (" (modified)" if settings.get("vcs.modified") == "true" else "")),
+                (
+                    "revision",
+                    settings.get("vcs.revision", "")
+                    + (" (modified)" if settings.get("vcs.modified") == "true" else ""),
+                ),
                 ("built", ", ".join(traits) + f", {mode.machine}"),
                 ("build id", exe.build_id),
             ),

@@ -36,7 +36,9 @@ from undergo.views.style import palette
 @click.command("latency")
 @session_options
 @click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
-@click.option("--sort", type=click.Choice(list(SORT_KEYS)), default="sum", show_default=True, help="order of the rows")
+@click.option(
+    "--sort", type=click.Choice(list(SORT_KEYS)), default="sum", show_default=True, help="order of the rows"
+)
 @click.option("--histogram", "with_histogram", is_flag=True, help="a histogram per function below the table")
 def command(
     pids: tuple[int, ...],
@@ -66,7 +68,13 @@ def command(
     style = palette(color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
         targets = open_targets(
-            stack, pids, executable, command_line, stdout_to_stderr=as_json, as_root=as_root, launch=not dry_run
+            stack,
+            pids,
+            executable,
+            command_line,
+            stdout_to_stderr=as_json,
+            as_root=as_root,
+            launch=not dry_run,
         )
         plans = plan_all(targets, patterns, max_probes)
         if dry_run:

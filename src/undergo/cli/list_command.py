@@ -49,7 +49,10 @@ def _rows(targets: Targets, patterns: tuple[str, ...]) -> list[Listed]:
     for index, executable in enumerate(targets.executables):
         plan = make_plan(executable, index, 0, patterns, max_probes=1 << 30)
         rows += [Listed(planned.function, len(planned.exits)) for planned in plan.functions]
-        traced = {planned.function.name: at for at, planned in enumerate(plan.functions, len(rows) - len(plan.functions))}
+        traced = {
+            planned.function.name: at
+            for at, planned in enumerate(plan.functions, len(rows) - len(plan.functions))
+        }
         for issue in plan.issues:
             if issue.func in traced:
                 at = traced[issue.func]

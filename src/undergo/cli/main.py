@@ -63,7 +63,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # whoever read our output has seen enough; keep the interpreter from complaining at its end
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)
 
 

@@ -8,10 +8,19 @@ from typing import Any
 
 import click
 
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """A time such as 5us, 1.5ms, 10s, 2m; a bare number is seconds. Converted to integer ns."""
 
     name = "duration"
@@ -70,7 +79,11 @@ session_options = chain(
     click.option("--duration", type=DURATION, help="stop by itself after this time"),
     click.option("--goid", "goids", type=int, multiple=True, help="only this goroutine; repeatable"),
     click.option(
-        "--max-probes", type=int, default=20_000, show_default=True, help="refuse to place more probes than this"
+        "--max-probes",
+        type=int,
+        default=20_000,
+        show_default=True,
+        help="refuse to place more probes than this",
     ),
     click.option(
         "--max-goroutines",

@@ -152,7 +152,7 @@ def account(open_session: Session, ending: Ending, *, aggregated: bool) -> Ledge
 
 def session_line(targets: Targets, plans: Sequence[ProbePlan]) -> str:
     """The machine interface's first line."""
-    pids = targets.pids or {None: 0}
+    pids: list[tuple[int | None, int]] = [*(targets.pids or {}).items()] or [(None, 0)]
     described: list[dict[str, object]] = [
         {
             "pid": pid,
@@ -160,7 +160,7 @@ def session_line(targets: Targets, plans: Sequence[ProbePlan]) -> str:
             "go": targets.executables[index].build.go_version,
             "build_id": targets.executables[index].build_id,
         }
-        for pid, index in pids.items()
+        for pid, index in pids
     ]
     functions, probes = sum(len(p.functions) for p in plans), sum(p.probes for p in plans)
     return jsonlines.session(__version__, platform.release(), described, functions, probes)

@@ -76,7 +76,8 @@ def _of_processes(stack: ExitStack, pids: Sequence[int]) -> Targets:
         of_pid[pid] = list(executables).index(process.identity)
     if len(executables) > MAX_EXECUTABLES:
         raise UsageError(
-            f"{len(executables)} different executables at once, more than {MAX_EXECUTABLES}", "trace fewer processes"
+            f"{len(executables)} different executables at once, more than {MAX_EXECUTABLES}",
+            "trace fewer processes",
         )
     return Targets(tuple(executables.values()), of_pid, tuple(ends), None)
 
@@ -87,7 +88,9 @@ def _open(stack: ExitStack, path: str, display: str) -> GoExecutable:
     except FileNotFoundError:
         raise TargetError(f"{display}: no such file", "give the path of a Go executable") from None
     except PermissionError:
-        raise PermissionDeniedError(f"{display}: this user may not read it", "run as its owner or as root") from None
+        raise PermissionDeniedError(
+            f"{display}: this user may not read it", "run as its owner or as root"
+        ) from None
     except OSError as error:
         raise TargetError(f"{display}: {error.strerror}", "give the path of a Go executable") from None
     stack.callback(opened.close)

@@ -33,7 +33,9 @@ from undergo.views.tree import CallTree
 
 @click.command("trace")
 @session_options
-@click.option("--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers")
+@click.option(
+    "--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers"
+)
 @click.option("--depth", type=click.IntRange(1), help="only this many levels of traced calls")
 @click.option("--max-calls", type=click.IntRange(1), help="stop after this many calls")
 def command(
@@ -65,7 +67,13 @@ def command(
     style = palette(color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
         targets = open_targets(
-            stack, pids, executable, command_line, stdout_to_stderr=as_json, as_root=as_root, launch=not dry_run
+            stack,
+            pids,
+            executable,
+            command_line,
+            stdout_to_stderr=as_json,
+            as_root=as_root,
+            launch=not dry_run,
         )
         plans = plan_all(targets, patterns, max_probes)
         if dry_run:

@@ -53,7 +53,9 @@ class Latency:
     p50_ns: int
     p90_ns: int
     p99_ns: int
-    histogram: tuple[tuple[int, int, int], ...]  # (low_ns inclusive, high_ns exclusive, count), empty buckets left out
+    histogram: tuple[
+        tuple[int, int, int], ...
+    ]  # (low_ns inclusive, high_ns exclusive, count), empty buckets left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ class Btf:
             kind, members = info >> 24 & 31, info & 0xFFFF
             fixed, each = _TRAILER.get(kind, (0, 0))
             length = fixed + each * members
-            types.append(_Type(self._name(header + names + name), kind, members, size, raw[at + 12 : at + 12 + length]))
+            types.append(
+                _Type(self._name(header + names + name), kind, members, size, raw[at + 12 : at + 12 + length])
+            )
             at += 12 + length
         return types
 
@@ -73,7 +75,10 @@ class Btf:
             if found.kind == _DATASEC and found.name == section:
                 rows = struct.iter_unpack("<III", found.body)
                 # the offsets in a DATASEC are left to the linker; the symbol table has them
-                return {self._types[kind].name: (self._symbols[self._types[kind].name], size) for kind, _, size in rows}
+                return {
+                    self._types[kind].name: (self._symbols[self._types[kind].name], size)
+                    for kind, _, size in rows
+                }
         raise KeyError(f"section {section} is not in the object's BTF")
 
     def enum(self, name: str) -> dict[str, int]:
@@ -81,7 +86,10 @@ class Btf:
         header, _, _, names = self._header
         for found in self._types:
             if found.kind == _ENUM and found.name == name:
-                return {self._name(header + names + at): value for at, value in struct.iter_unpack("<Ii", found.body)}
+                return {
+                    self._name(header + names + at): value
+                    for at, value in struct.iter_unpack("<Ii", found.body)
+                }
         raise KeyError(f"enum {name} is not in the object's BTF")
 
     def _struct(self, found: _Type) -> np.dtype[np.void]:

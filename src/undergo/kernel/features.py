@@ -17,7 +17,13 @@ _TYPE_KPROBE = 2
 _RINGBUF, _TASK_STORAGE = 27, 29
 _SLEEPABLE = 1 << 4
 #: cap_bpf etc., include/uapi/linux/capability.h
-CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39, "CAP_SYS_PTRACE": 19, "CAP_SYS_RESOURCE": 24}
+CAPABILITIES = {
+    "CAP_SYS_ADMIN": 21,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_RESOURCE": 24,
+}
 
 
 def _bpf(command: int, words: list[int], size: int) -> int:
@@ -54,9 +60,9 @@ def may_load() -> bool | None:
 
 @cache
 def has_uprobe_multi() -> bool:
-    """Many probes on one link (Linux 6.6). A link to a file that does not exist is asked for: ENOENT means that
+    """Many probes on one link (Linux 6.6).
 
-    the kernel knows the attach type, EINVAL that it does not.
+    A link to a file that does not exist is asked for: ENOENT means that the kernel knows the attach type.
     """
     code = ffi.new("uint64_t[]", _EXIT_0)
     licence = ffi.new("char[]", b"GPL")

@@ -111,9 +111,7 @@ def bpf(command: int, attributes: Any, size: int) -> int:
     return result if result >= 0 else -int(ffi.errno)
 
 
-def create_uprobe_multi_link(
-    program: int, path: str, offsets: Sequence[int], cookies: Sequence[int]
-) -> int:
+def create_uprobe_multi_link(program: int, path: str, offsets: Sequence[int], cookies: Sequence[int]) -> int:
     """One link that probes many file offsets; returns its descriptor. Raises OSError with the kernel's errno."""
     paths = ffi.new("char[]", path.encode())
     offset_array = ffi.new("uint64_t[]", list(offsets))

@@ -128,7 +128,9 @@ class Program:
         """One perf-event uprobe, where the kernel has no uprobe_multi; returns libbpf's link."""
         options = ffi.new("struct uprobe_opts *")
         options.sz, options.bpf_cookie = ffi.sizeof("struct uprobe_opts"), cookie
-        link = self._lib.bpf_program__attach_uprobe_opts(self._named(name), -1, path.encode(), offset, options)
+        link = self._lib.bpf_program__attach_uprobe_opts(
+            self._named(name), -1, path.encode(), offset, options
+        )
         if not link:
             raise OSError(ffi.errno, "attach_uprobe")
         return link
@@ -146,9 +148,9 @@ class Program:
         if self._lib.bpf_map_update_elem(self.map_fd(name), key, value, 0):
             raise KernelError(f"no room in the map {name}")
 
-    def rows(self, name: str, key: np.dtype[np.void], value: np.dtype[np.void], *, per_cpu: bool) -> Iterator[
-        tuple[np.void, npt.NDArray[np.void]]
-    ]:
+    def rows(
+        self, name: str, key: np.dtype[np.void], value: np.dtype[np.void], *, per_cpu: bool
+    ) -> Iterator[tuple[np.void, npt.NDArray[np.void]]]:
         """The entries of a hash map: key, and its value on every possible CPU (shape (cpus,), else (1,))."""
         cpus = self._lib.libbpf_num_possible_cpus() if per_cpu else 1
         stride = (value.itemsize + 7) // 8 * 8
@@ -194,7 +196,9 @@ def _load_error(errno: int) -> KernelError | PermissionDeniedError:
     lines = words.partition("-- END PROG LOAD LOG --")[0].splitlines()
     lines = [line for line in lines if line.strip() and not line.startswith(("libbpf:", "processed"))]
     reason = lines[-1].strip() if lines else os.strerror(errno)
-    return KernelError(f"the kernel refused a BPF program: {reason}", "`undergo doctor` shows what it can do", words)
+    return KernelError(
+        f"the kernel refused a BPF program: {reason}", "`undergo doctor` shows what it can do", words
+    )
 
 
 def names(values: Sequence[str], prefix: str) -> list[str]:

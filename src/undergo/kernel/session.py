@@ -131,7 +131,9 @@ class Session:
 
     def _tables(self, table: str, value: str) -> Iterator[tuple[int, int, npt.NDArray[np.void]]]:
         btf = self._program.btf
-        for key, values in self._program.rows(table, btf.dtype("function_key"), btf.dtype(value), per_cpu=True):
+        for key, values in self._program.rows(
+            table, btf.dtype("function_key"), btf.dtype(value), per_cpu=True
+        ):
             yield int(key["tgid"]), int(key["func"]), values
 
     def open_frames(self) -> list[OpenFrame]:
@@ -149,7 +151,9 @@ class Session:
         ):
             goroutine, parent = values[0], 0
             for index in range(int(goroutine["open"])):
-                frame = goroutine["frames"][index] if index < INLINE_FRAMES else deep.get((key.tobytes(), index))
+                frame = (
+                    goroutine["frames"][index] if index < INLINE_FRAMES else deep.get((key.tobytes(), index))
+                )
                 if frame is None:
                     continue
                 found.append(
@@ -168,7 +172,9 @@ class Session:
 
     def drop_causes(self) -> list[str]:
         """Names of the counters in tally.dropped."""
-        return names([name for name in self._program.btf.enum("drop_cause") if name != "DROP_CAUSES"], "DROP_")
+        return names(
+            [name for name in self._program.btf.enum("drop_cause") if name != "DROP_CAUSES"], "DROP_"
+        )
 
     def close(self) -> None:
         """Detaches and unloads; harmless when repeated."""

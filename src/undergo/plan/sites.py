@@ -247,7 +247,7 @@ def candidates(view: FunctionView, start: int, leaves: set[int]) -> list[Candida
             found.append(Candidate(repeats, arguments_lost, kind, spilled, context_lost, index, sp_to_cfa))
             if kind == Emulation.ALWAYS and not (repeats or arguments_lost or spilled or context_lost):
                 break  # nothing later can be better
-        if flow != FlowControl.NEXT or arguments_lost and found:
+        if flow != FlowControl.NEXT or (arguments_lost and found):
             break
         effects = instructions.effects(instruction)
         arguments_lost = (

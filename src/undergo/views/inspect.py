@@ -34,7 +34,7 @@ def inspect_lines(groups: Sequence[Group], style: Palette = PLAIN, width: int = 
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` broken at spaces into lines of at most `width` columns; longer words stay whole, to be copied"""
+    """`text` broken at spaces into lines of at most `width` columns; longer words stay whole, to be copied."""
     lines: list[str] = []
     for word in text.split():
         if lines and cells(lines[-1]) + 1 + cells(word) <= width:

@@ -124,7 +124,11 @@ def function(row: Listed) -> str:
 
 def executable(path: str, facts: Mapping[str, Mapping[str, str]]) -> str:
     """An executable as `inspect` shows it: groups of facts."""
-    return _line("executable", exe=path, **{title.partition(" (")[0].replace(" ", "_"): rows for title, rows in facts.items()})
+    return _line(
+        "executable",
+        exe=path,
+        **{title.partition(" (")[0].replace(" ", "_"): rows for title, rows in facts.items()},
+    )
 
 
 def check(row: Check) -> str:

@@ -58,7 +58,7 @@ def palette(choice: str, isatty: bool, environment: Mapping[str, str]) -> Palett
 
 
 def escape(text: str) -> str:
-    """`text` with everything that could act on a terminal made visible, as in `\\x1b` or `\\u202e`.
+    r"""`text` with everything that could act on a terminal made visible, as in `\x1b` or `\u202e`.
 
     That is whatever Unicode does not call printable: controls, bidirectional overrides, line separators,
     unassigned characters and the lone surrogates that stand for invalid UTF-8.

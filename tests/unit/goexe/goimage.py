@@ -134,7 +134,11 @@ class _Builder:
             parts[relocations_at] = rela
             parts[dynamic_at] = struct.pack("<6Q", 7, image.base + relocations_at, 8, len(rela), 0, 0)
         data_end = dynamic_at + 48
-        loads = [(5, TEXT, len(text)), (4, RODATA, table_at + len(table) - RODATA), (6, DATA, data_end - DATA)]
+        loads = [
+            (5, TEXT, len(text)),
+            (4, RODATA, table_at + len(table) - RODATA),
+            (6, DATA, data_end - DATA),
+        ]
         headers = [struct.pack("<IIQQQQQQ", 1, f, o, image.base + o, 0, s, s, 0x1000) for f, o, s in loads]
         if image.pie:
             headers.append(struct.pack("<IIQQQQQQ", 2, 6, dynamic_at, image.base + dynamic_at, 0, 48, 48, 8))
@@ -158,7 +162,20 @@ class _Builder:
         kind = 3 if image.pie else 2
         header = b"\x7fELF\x02\x01\x01" + bytes(9)
         header += struct.pack(
-            "<HHIQQQIHHHHHH", kind, self.e_machine, 1, image.text, 64, shoff, 0, 64, 56, len(headers), 64, count, names
+            "<HHIQQQIHHHHHH",
+            kind,
+            self.e_machine,
+            1,
+            image.text,
+            64,
+            shoff,
+            0,
+            64,
+            56,
+            len(headers),
+            64,
+            count,
+            names,
         )
         parts[0] = header + b"".join(headers)
         out = bytearray(max(data_end, *(at + len(part) for at, part in parts.items())))
@@ -248,7 +265,11 @@ class _Builder:
                 body += struct.pack("<IIII", *(0, *(0xFFFFFFFF,) * 2, tree & 0xFFFFFFFF))
             bodies += body + bytes(-len(body) % 8)
         end = image.entry(len(records))
-        functab += self.pointer(address + table_at + len(functab), end) if wide else struct.pack("<I", end - image.text)
+        functab += (
+            self.pointer(address + table_at + len(functab), end)
+            if wide
+            else struct.pack("<I", end - image.text)
+        )
         functab += bytes(functab_size - len(functab))
         magic = 0xFFFFFFFA if wide else 0xFFFFFFF0 if version < (1, 20) else 0xFFFFFFF1
         out = struct.pack("<IBBBBQQ", magic, 0, 0, quantum, 8, len(records), len(files))
@@ -277,7 +298,12 @@ class _Builder:
         magic = b"\xff Go buildinf:\x08"
         if image.version >= (1, 18):
             return (magic + b"\x02").ljust(32, b"\0") + b"".join(varint(len(s)) + s for s in strings)
-        out = magic + b"\0" + self.pointer(address + 16, address + 32) + self.pointer(address + 24, address + 48)
+        out = (
+            magic
+            + b"\0"
+            + self.pointer(address + 16, address + 32)
+            + self.pointer(address + 24, address + 48)
+        )
         at = address + 64
         for index, string in enumerate(strings):
             out += self.pointer(address + 32 + 16 * index, at) + struct.pack("<Q", len(string))

@@ -44,7 +44,8 @@ def test_versions_as_people_build_them(recorded: str, version: tuple[int, int]) 
 
 
 @pytest.mark.parametrize(
-    ("recorded", "words"), [("go1.16.15", "go1.16; undergo needs go1.17"), ("devel +abc", "unknown Go"), ("", "unknown Go")]
+    ("recorded", "words"),
+    [("go1.16.15", "go1.16; undergo needs go1.17"), ("devel +abc", "unknown Go"), ("", "unknown Go")],
 )
 def test_versions_that_are_refused(recorded: str, words: str) -> None:
     """Go 1.16 and versions nobody can tell are refused by name."""

@@ -17,7 +17,15 @@ from undergo.goexe.functions import without_type_arguments
 Opener = Callable[..., GoExecutable]
 Write = Callable[[bytes], Path]
 VERSIONS = ["go1.17.13", "go1.18.10", "go1.19.8", "go1.20.14", "go1.24.11", "go1.26.6", "go1.27.3"]
-NAMES = ["main.add", "main.main", "main.(*T).Get", "main.(*T).Get", "main.Map[...]", "memmove", "runtime.deferreturn"]
+NAMES = [
+    "main.add",
+    "main.main",
+    "main.(*T).Get",
+    "main.(*T).Get",
+    "main.Map[...]",
+    "memmove",
+    "runtime.deferreturn",
+]
 
 
 @pytest.mark.parametrize("go", VERSIONS)
@@ -73,7 +81,11 @@ def test_stack_deltas(opened: Opener) -> None:
     image = Image()
     functions = opened(image).functions
     entry = image.entry(1)
-    assert functions.pcsp(functions[0]) == [(entry, entry + 4, 0), (entry + 4, entry + 16, 24), (entry + 16, entry + 20, 0)]
+    assert functions.pcsp(functions[0]) == [
+        (entry, entry + 4, 0),
+        (entry + 4, entry + 16, 24),
+        (entry + 16, entry + 20, 0),
+    ]
 
 
 def test_code_leaves_padding_out(opened: Opener) -> None:

@@ -31,7 +31,9 @@ def test_the_table_has_every_version() -> None:
         ("go1.27.3", 144, 152, 280, 184),
     ],
 )
-def test_known_offsets(opened: Opener, go: str, atomicstatus: int, goid: int, parent: int | None, curg: int) -> None:
+def test_known_offsets(
+    opened: Opener, go: str, atomicstatus: int, goid: int, parent: int | None, curg: int
+) -> None:
     """Offsets as measured with each version; the parent's goid exists from 1.21 on."""
     layout = opened(Image(go)).layout
     assert (layout.g_atomicstatus, layout.g_goid) == (atomicstatus, goid)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from goimage import pc_table
 from hypothesis import given
@@ -18,7 +20,7 @@ def test_the_first_delta_may_be_zero() -> None:
 
 @given(
     st.lists(st.tuples(st.integers(1, 5000), st.integers(-1, 100_000)), min_size=1).filter(
-        lambda pairs: all(a[1] != b[1] for a, b in zip(pairs, pairs[1:], strict=False))
+        lambda pairs: all(a[1] != b[1] for a, b in pairwise(pairs))
     ),
     st.sampled_from([1, 4]),
 )

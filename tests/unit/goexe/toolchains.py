@@ -91,9 +91,16 @@ def build(go: str, folder: Path, mode: str, machine: str = "amd64") -> Path:
     """Compile PROGRAM."""
     (folder / "main.go").write_text(PROGRAM)
     program = folder / "program"
-    environment = os.environ | {"GOARCH": machine, "GO111MODULE": "auto", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
+    environment = os.environ | {
+        "GOARCH": machine,
+        "GO111MODULE": "auto",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "",
+    }
     environment["CGO_ENABLED"] = "1" if "external" in mode else "0"
-    subprocess.run([go, "build", "-o", program, *MODES[mode], "main.go"], check=True, env=environment, cwd=folder)
+    subprocess.run(
+        [go, "build", "-o", program, *MODES[mode], "main.go"], check=True, env=environment, cwd=folder
+    )
     return program
 
 

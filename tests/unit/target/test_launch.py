@@ -216,7 +216,8 @@ def test_under_sudo_it_runs_as_the_invoking_user(tmp_path: Path) -> None:
     show = 'id -u; id -g; id -G; echo "$HOME $USER"'
     text = (
         "import sys\nfrom undergo.target.launch import LaunchedCommand\n"
-        "env = {'PATH': '/usr/bin:/bin', 'SUDO_UID': '65534', 'SUDO_GID': '65534', 'SUDO_USER': 'nobody', 'HOME': '/root'}\n"
+        "env = {'PATH': '/usr/bin:/bin', 'SUDO_UID': '65534', 'SUDO_GID': '65534', 'SUDO_USER': 'nobody'}\n"
+        "env['HOME'] = '/root'\n"
         "c = LaunchedCommand(['/bin/sh', '-c', sys.argv[1]], environment=env, as_root=len(sys.argv) > 2)\n"
         "c.release()\nc.wait()\n"
     )

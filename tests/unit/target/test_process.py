@@ -127,7 +127,7 @@ def test_kernel_thread() -> None:
     """kthreadd has no executable, and that is said."""
     if Path("/proc/2/comm").read_text() != "kthreadd\n":
         pytest.skip("pid 2 is not kthreadd here")
-    with pytest.raises(ProcessError, match="^2 is a kernel thread"):
+    with pytest.raises(ProcessError, match=r"^2 is a kernel thread"):
         find_process(2)
 
 
