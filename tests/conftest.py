@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -95,8 +96,9 @@ def _digest_of_programs() -> str:
     return digest.hexdigest()
 
 
+@cache
 def _version(go: str) -> str:
-    """All that `go version` says; run anew for each build, which takes milliseconds."""
+    """All that `go version` says."""
     return subprocess.run([go, "version"], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
