@@ -1,0 +1,3 @@
+module undergo.test/programs
+
+go 1.19
