@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from undergo import __version__
 from undergo.cli.targets import Targets
-from undergo.errors import PermissionDeniedError
 from undergo.events.calls import Ledger
 from undergo.events.decode import ledger
 from undergo.goexe.executable import GoExecutable
@@ -81,13 +80,6 @@ _OFFSETS = ("g_m", "g_sched_sp", "g_atomicstatus", "g_goid", "g_waitreason", "m_
 @contextmanager
 def session(targets: Targets, plans: Sequence[ProbePlan], wanted: Wanted) -> Iterator[Session]:
     """An attached session; a launched command is released once everything is in place."""
-    if os.geteuid() != 0:
-        from undergo.kernel.features import may_load
-
-        if not may_load():
-            raise PermissionDeniedError(
-                "this user may not load BPF programs", "run with sudo; `undergo doctor` shows what is missing"
-            )
     with Session(traced(targets.executables, plans), wanted) as open_session:
         if targets.launched:
             targets.launched.release()
@@ -130,8 +122,8 @@ def follow(
 
 def end(open_session: Session, targets: Targets) -> Ending:
     """Takes the probes out, and tells what was still open."""
-    open_session.stop()
     at = time.monotonic_ns()
+    open_session.stop()
     frames = tuple(open_session.open_frames())
     died = frozenset(pid for pid in {frame.pid for frame in frames} if not os.path.exists(f"/proc/{pid}/exe"))
     if targets.launched and targets.launched.returncode is not None:

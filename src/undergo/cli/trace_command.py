@@ -90,13 +90,10 @@ def command(
         )
         stopper, offset = Stopper(), epoch_offset()
         tree = CallTree(names, style, show_pid=targets.pids is None or len(targets.pids) > 1)
-        lines, out, shown = jsonlines.CallLines(names), sys.stdout.buffer, 0
+        lines, out, limit = jsonlines.CallLines(names), sys.stdout.buffer, _Limit(max_calls)
 
         def show(records: list[Call | CallOpened]) -> None:
-            nonlocal shown
-            if max_calls is not None:
-                records = _first(records, max_calls - shown)
-            shown += sum(isinstance(record, Call) for record in records)
+            records = limit.admit(records)
             if as_json:
                 jsonlines.write_batch(out, lines.batch(r for r in records if isinstance(r, Call)))
             else:
@@ -116,7 +113,7 @@ def command(
 
             def each() -> bool:
                 show(calls(running.read(), offset))
-                return max_calls is None or shown < max_calls
+                return not limit.reached()
 
             follow(running, targets, stopper, duration, each)
             ending = end(running, targets)
@@ -132,12 +129,28 @@ def command(
         leave(targets, stack)
 
 
-def _first(records: list[Call | CallOpened], calls_left: int) -> list[Call | CallOpened]:
-    """The records up to and with the `calls_left`-th call."""
-    kept = []
-    for record in records:
-        if calls_left <= 0:
-            break
-        kept.append(record)
-        calls_left -= isinstance(record, Call)
-    return kept
+class _Limit:
+    """Lets a number of calls through, then no new tree: those that have begun are shown to their end."""
+
+    def __init__(self, calls_left: int | None) -> None:
+        self._left = calls_left
+        self._begun: set[int] = set()
+
+    def reached(self) -> bool:
+        return self._left is not None and self._left <= 0
+
+    def admit(self, records: list[Call | CallOpened]) -> list[Call | CallOpened]:
+        """The records that are shown."""
+        if self._left is None:
+            return records
+        kept = []
+        for record in records:
+            if self._left <= 0 and not {record.id, record.parent} & self._begun:
+                continue
+            kept.append(record)
+            if isinstance(record, Call):
+                self._left -= 1
+                self._begun.discard(record.id)
+            else:
+                self._begun.add(record.id)
+        return kept

@@ -190,8 +190,8 @@ def _load_error(errno: int) -> KernelError | PermissionDeniedError:
     words = said()
     if errno == _EPERM:
         return PermissionDeniedError(
-            "loading BPF programs is not allowed to this user",
-            "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; `undergo doctor` shows what is missing",
+            "this user may not load BPF programs",
+            "run with sudo; `undergo doctor` shows what is missing",
         )
     lines = words.partition("-- END PROG LOAD LOG --")[0].splitlines()
     lines = [line for line in lines if line.strip() and not line.startswith(("libbpf:", "processed"))]
