@@ -86,7 +86,8 @@ static __always_inline void raise(__u64 *maximum, __u64 value)
 	}
 }
 
-static __always_inline bool aggregate_call(__u32 tgid, __u32 func, __u32 end, __u64 wall)
+/* Not static: the verifier then looks at it once, not on every path that leads here. 1 if there was room. */
+__noinline int aggregate_call(__u32 tgid, __u32 func, __u32 end, __u64 wall)
 {
 	struct function_key key = { .tgid = tgid, .func = func };
 	struct latency *latency = bpf_map_lookup_elem(&latencies, &key);
@@ -96,7 +97,7 @@ static __always_inline bool aggregate_call(__u32 tgid, __u32 func, __u32 end, __
 		bpf_map_update_elem(&latencies, &key, &no_latency, BPF_NOEXIST);
 		latency = bpf_map_lookup_elem(&latencies, &key);
 		if (!latency)
-			return false;
+			return 0;
 	}
 	if (end < END_KINDS)
 		add(&latency->ends[end], 1);
@@ -105,5 +106,5 @@ static __always_inline bool aggregate_call(__u32 tgid, __u32 func, __u32 end, __
 	raise(&latency->inverse_min, ~wall);
 	if (bucket < BUCKETS)
 		add(&latency->buckets[bucket], 1);
-	return true;
+	return 1;
 }

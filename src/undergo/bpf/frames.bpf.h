@@ -23,7 +23,7 @@ struct {
 
 #define NEVER (~0ULL)
 #define MAX_UNWIND (1 << 20)
-#define UNWIND_WITHOUT_LOOP 16
+#define UNWIND_WITHOUT_LOOP 3
 
 /* What closing frames needs to know. */
 struct closing {
@@ -46,13 +46,20 @@ static __always_inline __u64 next_call_id(void)
 	return (__sync_fetch_and_add(counter, 1) + 1) << 10 | (bpf_get_smp_processor_id() & 1023);
 }
 
+static __always_inline struct frame *inline_frame(struct goroutine *goroutine, __u32 index)
+{
+	/* The verifier forgets bounds that the compiler can prove; the barrier makes it keep the mask. */
+	asm volatile("" : "+r"(index));
+	return &goroutine->frames[index & (INLINE_FRAMES - 1)];
+}
+
 static __always_inline struct frame *frame_at(struct goroutine *goroutine, const struct goroutine_key *key,
 					      __u32 index)
 {
 	struct frame_key deep = { .goroutine = *key, .index = index };
 
 	if (likely(index < INLINE_FRAMES))
-		return &goroutine->frames[index & (INLINE_FRAMES - 1)];
+		return inline_frame(goroutine, index);
 	return bpf_map_lookup_elem(&deep_frames, &deep);
 }
 
@@ -208,7 +215,7 @@ static __always_inline int open_frame(struct goroutine *goroutine, const struct 
 	struct frame_key deep = { .goroutine = *key, .index = goroutine->open };
 
 	if (likely(goroutine->open < INLINE_FRAMES))
-		goroutine->frames[goroutine->open & (INLINE_FRAMES - 1)] = frame;
+		*inline_frame(goroutine, goroutine->open) = frame;
 	else if (bpf_map_update_elem(&deep_frames, &deep, &frame, BPF_ANY))
 		return DROP_FRAMES_FULL;
 	goroutine->open++;

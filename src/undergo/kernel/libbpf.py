@@ -98,6 +98,19 @@ def said() -> str:
     return "".join(_said)
 
 
+def bpf(command: int, attributes: Any, size: int) -> int:
+    """bpf(2): a descriptor or 0, or a negative errno."""
+    result = int(
+        _libc().syscall(
+            _SYS_BPF[os.uname().machine],
+            ffi.cast("int", command),
+            ffi.cast("void *", attributes),
+            ffi.cast("unsigned int", size),
+        )
+    )
+    return result if result >= 0 else -int(ffi.errno)
+
+
 def create_uprobe_multi_link(program: int, path: str, offsets: Sequence[int], cookies: Sequence[int]) -> int:
     """One link that probes many file offsets; returns its descriptor. Raises OSError with the kernel's errno."""
     paths = ffi.new("char[]", path.encode())
@@ -112,14 +125,7 @@ def create_uprobe_multi_link(program: int, path: str, offsets: Sequence[int], co
     attr[3] = int(ffi.cast("uintptr_t", offset_array))
     attr[5] = int(ffi.cast("uintptr_t", cookie_array))
     words[12] = len(offsets)
-    descriptor = int(
-        _libc().syscall(
-            _SYS_BPF[os.uname().machine],
-            ffi.cast("int", BPF_LINK_CREATE),
-            ffi.cast("void *", attr),
-            ffi.cast("unsigned int", 64),
-        )
-    )
+    descriptor = bpf(BPF_LINK_CREATE, attr, 64)
     if descriptor < 0:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
+        raise OSError(-descriptor, os.strerror(-descriptor))
     return descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -114,8 +115,7 @@ class Program:
 
     def set_active(self, active: bool) -> None:
         """Lets the programs begin, or makes every one of them return at once."""
-        at, _ = self.btf.variables(".bss")["active"]
-        self._memory(".bss")[at] = active
+        self.put(".data.active", bytes(4), int(active).to_bytes(4, "little"))
 
     def program_fd(self, name: str) -> int:
         """The descriptor of a loaded program."""
@@ -193,10 +193,9 @@ def _load_error(errno: int) -> KernelError | PermissionDeniedError:
             "loading BPF programs is not allowed to this user",
             "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; `undergo doctor` shows what is missing",
         )
-    lines = [
-        line for line in words.splitlines() if line.strip() and not line.startswith(("libbpf:", "processed"))
-    ]
-    reason = lines[-1].strip() if lines else f"error {errno}"
+    lines = words.partition("-- END PROG LOAD LOG --")[0].splitlines()
+    lines = [line for line in lines if line.strip() and not line.startswith(("libbpf:", "processed"))]
+    reason = lines[-1].strip() if lines else os.strerror(errno)
     return KernelError(
         f"the kernel refused a BPF program: {reason}", "`undergo doctor` shows what it can do", words
     )

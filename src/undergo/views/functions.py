@@ -16,6 +16,7 @@ class Listed:
     function: Function
     exits: int | None = None  # None if they were not looked for
     reason: str = ""  # why it cannot be traced, "" if it can
+    note: str = ""  # what else there is to know
 
 
 def function_lines(rows: Iterable[Listed], style: Palette = PLAIN) -> Iterator[str]:
@@ -31,4 +32,5 @@ def function_lines(rows: Iterable[Listed], style: Palette = PLAIN) -> Iterator[s
                 style.warm, f"  not traceable: {escape(row.reason)}"
             )
         else:
-            yield f"{function.entry:#12x}  {exits:>5}  {name}  {style.paint(style.dim, where)}"
+            note = style.paint(style.dim, f"  {escape(row.note)}") if row.note else ""
+            yield f"{function.entry:#12x}  {exits:>5}  {name}  {style.paint(style.dim, where)}{note}"

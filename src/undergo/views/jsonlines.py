@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from undergo.events.calls import Call, Latency, Ledger
 from undergo.plan.probe_plan import Issue
+from undergo.views.doctor import Check
+from undergo.views.functions import Listed
 
 VERSION = 1
 
@@ -103,6 +105,35 @@ def ledger(row: Ledger) -> str:
         unmatched_exits=row.unmatched_exits,
         open_calls=row.open_calls,
     )
+
+
+def function(row: Listed) -> str:
+    """A function as `list` shows it; "traceable" says whether it can be probed, "note" what else there is."""
+    where = row.function
+    return _line(
+        "function",
+        func=where.name,
+        address=where.entry or None,
+        file=where.file,
+        line=where.line,
+        exits=row.exits,
+        traceable=not row.reason,
+        note=row.reason or row.note,
+    )
+
+
+def executable(path: str, facts: Mapping[str, Mapping[str, str]]) -> str:
+    """An executable as `inspect` shows it: groups of facts."""
+    return _line(
+        "executable",
+        exe=path,
+        **{title.partition(" (")[0].replace(" ", "_"): rows for title, rows in facts.items()},
+    )
+
+
+def check(row: Check) -> str:
+    """One answer of `doctor`."""
+    return _line("check", name=row.name, state=row.state, detail=row.detail, remedy=row.remedy)
 
 
 def clean(text: str) -> str:

@@ -1,0 +1,134 @@
+"""`undergo latency`: how long calls take, per function, summed up in the kernel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+
+import click
+
+from undergo.cli.options import DURATION, session_options
+from undergo.cli.run import (
+    Stopper,
+    account,
+    banner,
+    end,
+    follow,
+    leave,
+    say_ledger,
+    session,
+    session_line,
+)
+from undergo.cli.targets import open_targets, plan_all
+from undergo.events.calls import Latency
+from undergo.events.decode import latencies
+from undergo.kernel.session import OpenFrame, Session, Wanted
+from undergo.views import jsonlines
+from undergo.views.dry_run import dry_run_lines
+from undergo.views.histogram import histogram
+from undergo.views.latency import SORT_KEYS, latency_table
+from undergo.views.style import palette
+
+
+@click.command("latency")
+@session_options
+@click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
+@click.option(
+    "--sort", type=click.Choice(list(SORT_KEYS)), default="sum", show_default=True, help="order of the rows"
+)
+@click.option("--histogram", "with_histogram", is_flag=True, help="a histogram per function below the table")
+def command(
+    pids: tuple[int, ...],
+    executable: str | None,
+    patterns: tuple[str, ...],
+    duration: int | None,
+    goids: tuple[int, ...],
+    max_probes: int,
+    max_goroutines: int,
+    dry_run: bool,
+    as_root: bool,
+    as_json: bool,
+    color: str,
+    command_line: tuple[str, ...],
+    interval: int | None,
+    sort: str,
+    with_histogram: bool,
+) -> None:
+    """Sum up, in the kernel, how long the calls of the functions you name take.
+
+    \b
+    Examples:
+      undergo latency -p 4711 -f 'main.handle*' --duration 10s
+      undergo latency -p 4711 -f 'main.*' --interval 1s --sort p99
+      undergo latency -f 'main.*' --histogram -- ./batch input.txt
+    """
+    style = palette(color, sys.stdout.isatty(), os.environ)
+    with ExitStack() as stack:
+        targets = open_targets(
+            stack,
+            pids,
+            executable,
+            command_line,
+            stdout_to_stderr=as_json,
+            as_root=as_root,
+            launch=not dry_run,
+        )
+        plans = plan_all(targets, patterns, max_probes)
+        if dry_run:
+            click.echo("\n".join(dry_run_lines(plans, style)), color=True)
+            return
+        names = {f.id: f.function.name for plan in plans for f in plan.functions}
+        wanted = Wanted(
+            aggregate=True,
+            pids=tuple(targets.pids) if targets.pids is not None else None,
+            goids=goids,
+            goroutines=max_goroutines,
+        )
+        stopper, out = Stopper(), sys.stdout.buffer
+
+        def show(running: Session, frames: tuple[OpenFrame, ...], *, final: bool) -> None:
+            rows = list(latencies(running.latencies(), frames))
+            if as_json:
+                text = "".join(jsonlines.latency(row, names[row.func]) for row in rows)
+            else:
+                text = "".join(line + "\n" for line in _table(rows, final))
+            jsonlines.write_batch(out, text)
+
+        def _table(rows: list[Latency], final: bool) -> list[str]:
+            width = shutil.get_terminal_size((120, 40)).columns
+            seen = {row.func for row in rows}
+            unseen = [Latency(0, func, 0, 0, 0, 0, 0, 0, 0, 0, 0, ()) for func in names if func not in seen]
+            lines = list(latency_table([*rows, *unseen], names, style, width, sort))
+            if with_histogram and final:
+                for row in rows:
+                    lines += ["", *histogram(row, names[row.func], style, width)]
+            return lines
+
+        with session(targets, plans, wanted) as running:
+            if as_json:
+                jsonlines.write_batch(out, session_line(targets, plans))
+                issues = [issue for plan in plans for issue in plan.issues]
+                jsonlines.write_batch(out, "".join(map(jsonlines.issue, issues)))
+            else:
+                banner(plans, style)
+            due = time.monotonic_ns() + (interval or 0)
+
+            def each() -> bool:
+                nonlocal due
+                if interval and time.monotonic_ns() >= due:
+                    due += interval
+                    show(running, tuple(running.open_frames()), final=False)
+                return True
+
+            follow(running, targets, stopper, duration, each)
+            ending = end(running, targets)
+            show(running, ending.frames, final=True)
+            row = account(running, ending, aggregated=True)
+        if as_json:
+            jsonlines.write_batch(out, jsonlines.ledger(row))
+        else:
+            say_ledger(row, style)
+        leave(targets, stack)

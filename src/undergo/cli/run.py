@@ -1,0 +1,197 @@
+"""The life of a tracing session as commands see it: begin, wait for batches and for the end, stop, account."""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from undergo import __version__
+from undergo.cli.targets import Targets
+from undergo.errors import PermissionDeniedError
+from undergo.events.calls import Ledger
+from undergo.events.decode import ledger
+from undergo.goexe.executable import GoExecutable
+from undergo.kernel.session import OpenFrame, Session, Traced, Wanted
+from undergo.plan.probe_plan import ProbePlan
+from undergo.target.launch import end_like
+from undergo.views import jsonlines
+from undergo.views.ledger import ledger_lines
+from undergo.views.style import Palette
+
+#: How often the rings are emptied when nothing wakes us, in ns.
+POLL_NS = 100_000_000
+
+REMEDIES = {
+    "ring full": "trace fewer functions, or only slow calls with --min-duration",
+    "goroutines full": "raise --max-goroutines",
+    "frames full": "the recursion is deeper than the frame table; trace fewer of its functions",
+    "g implausible": "the runtime's layout is not what it was taken for; please report it with `undergo inspect`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What there is to know once tracing has ended."""
+
+    at: int  # ns, CLOCK_MONOTONIC
+    frames: tuple[OpenFrame, ...]
+    died: frozenset[int]  # pids that ended before
+
+
+class Stopper:
+    """Ctrl-C and SIGTERM, as something to poll on. The second one ends undergo at once."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.stopped: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def fileno(self) -> int:
+        """Readable once a signal came."""
+        return self._read
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.stopped is not None:
+            os._exit(128 + number)  # the kernel takes the probes out with our descriptors
+        self.stopped = number
+        os.write(self._write, b"!")
+
+
+def traced(executables: Sequence[GoExecutable], plans: Sequence[ProbePlan]) -> list[Traced]:
+    """The session's view of executables and their plans; those without functions are left out."""
+    found = []
+    for executable, plan in zip(executables, plans, strict=True):
+        layout = executable.layout
+        offsets = {name: getattr(layout, name) for name in _OFFSETS}
+        found.append(Traced(plan, executable.elf.fileno(), offsets))
+    return found
+
+
+_OFFSETS = ("g_m", "g_sched_sp", "g_atomicstatus", "g_goid", "g_waitreason", "m_curg")
+
+
+@contextmanager
+def session(targets: Targets, plans: Sequence[ProbePlan], wanted: Wanted) -> Iterator[Session]:
+    """An attached session; a launched command is released once everything is in place."""
+    if os.geteuid() != 0:
+        from undergo.kernel.features import may_load
+
+        if not may_load():
+            raise PermissionDeniedError(
+                "this user may not load BPF programs", "run with sudo; `undergo doctor` shows what is missing"
+            )
+    with Session(traced(targets.executables, plans), wanted) as open_session:
+        if targets.launched:
+            targets.launched.release()
+        yield open_session
+
+
+def follow(
+    open_session: Session,
+    targets: Targets,
+    stopper: Stopper,
+    duration: int | None,
+    each: Callable[[], bool],
+) -> None:
+    """Calls `each` at least every 100 ms until it returns False, time is up, Ctrl-C, or the targets ended."""
+    poll = select.poll()
+    poll.register(open_session.fileno(), select.POLLIN)
+    poll.register(stopper.fileno(), select.POLLIN)
+    alive = {end.fileno() for end in targets.ends}
+    if targets.launched:
+        alive.add(targets.launched.fileno())
+    watched = bool(alive)
+    for descriptor in alive:
+        poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic_ns() + duration if duration is not None else None
+    while stopper.stopped is None:
+        wait = POLL_NS
+        if deadline is not None:
+            wait = min(wait, deadline - time.monotonic_ns())
+            if wait <= 0:
+                return
+        for descriptor, _ in poll.poll(-(-wait // 1_000_000)):
+            if descriptor in alive:
+                alive.discard(descriptor)
+                poll.unregister(descriptor)
+        if not each():
+            return
+        if watched and not alive:
+            return
+
+
+def end(open_session: Session, targets: Targets) -> Ending:
+    """Takes the probes out, and tells what was still open."""
+    open_session.stop()
+    at = time.monotonic_ns()
+    frames = tuple(open_session.open_frames())
+    died = frozenset(pid for pid in {frame.pid for frame in frames} if not os.path.exists(f"/proc/{pid}/exe"))
+    if targets.launched and targets.launched.returncode is not None:
+        died |= {targets.launched.pid}
+    return Ending(at, frames, died)
+
+
+def account(open_session: Session, ending: Ending, *, aggregated: bool) -> Ledger:
+    """The ledger of a session that has ended."""
+    return ledger(
+        open_session.tallies(),
+        open_session.overflow(),
+        open_session.drop_causes(),
+        len(ending.frames),
+        aggregated=aggregated,
+    )
+
+
+def session_line(targets: Targets, plans: Sequence[ProbePlan]) -> str:
+    """The machine interface's first line."""
+    pids: list[tuple[int | None, int]] = [*(targets.pids or {}).items()] or [(None, 0)]
+    described: list[dict[str, object]] = [
+        {
+            "pid": pid,
+            "exe": targets.executables[index].display,
+            "go": targets.executables[index].build.go_version,
+            "build_id": targets.executables[index].build_id,
+        }
+        for pid, index in pids
+    ]
+    functions, probes = sum(len(p.functions) for p in plans), sum(p.probes for p in plans)
+    return jsonlines.session(__version__, platform.release(), described, functions, probes)
+
+
+def banner(plans: Sequence[ProbePlan], style: Palette) -> None:
+    """What was attached and how to end, on stderr; and what could not be."""
+    functions, probes = sum(len(p.functions) for p in plans), sum(p.probes for p in plans)
+    issues = [issue for plan in plans for issue in plan.issues]
+    for issue in issues[:5]:
+        print(style.paint(style.dim, f"note: {issue.func}: {issue.message}"), file=sys.stderr)
+    if len(issues) > 5:
+        more = f"note: {len(issues) - 5} more like these; --dry-run shows them all"
+        print(style.paint(style.dim, more), file=sys.stderr)
+    plural = "" if functions == 1 else "s"
+    text = f"tracing {functions:,} function{plural} with {probes:,} probes; Ctrl-C ends"
+    print(style.paint(style.dim, text), file=sys.stderr, flush=True)
+
+
+def say_ledger(row: Ledger, style: Palette) -> None:
+    """Losses, on stderr; nothing if nothing was lost."""
+    for line in ledger_lines(row, REMEDIES, style):
+        print(line, file=sys.stderr)
+
+
+def leave(targets: Targets, stack: ExitStack) -> None:
+    """Ends as the launched command ended: waits for it, passes its status on, or its signal."""
+    if targets.launched is None:
+        return
+    status = targets.launched.wait()
+    stack.close()
+    sys.stdout.flush()
+    if status is not None:
+        end_like(status)

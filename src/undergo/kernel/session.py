@@ -1,0 +1,190 @@
+"""One tracing session: load, attach, let it run, take out, account for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from undergo.kernel.attach import PROGRAM_OF_ROLE, Probes
+from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
+from undergo.kernel.program import Program, Settings, names
+from undergo.kernel.ring import Ring
+from undergo.plan.probe_plan import ProbePlan
+
+INLINE_FRAMES = 8  # bpf/undergo.h
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One executable of a session: its plan, its open descriptor, the offsets of its runtime's structs."""
+
+    plan: ProbePlan
+    descriptor: int
+    layout: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a command asks of the kernel side. Times in ns."""
+
+    stream_calls: bool = False
+    aggregate: bool = False
+    pids: tuple[int, ...] | None = None  # None: every process of the executables
+    goids: tuple[int, ...] = ()
+    min_duration: int = 0
+    max_depth: int = 0
+    ring_bytes: int = 1 << 24
+    goroutines: int = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFrame:
+    """A call that is still open. `start` in ns, CLOCK_MONOTONIC."""
+
+    id: int
+    parent: int
+    pid: int
+    goid: int
+    func: int
+    depth: int
+    start: int
+
+
+class Session:
+    """Everything is attached while this is open; leaving it detaches and unloads, whatever happened."""
+
+    def __init__(self, traced: Sequence[Traced], wanted: Wanted) -> None:
+        """Raises KernelError, PermissionDeniedError or TargetError; nothing stays attached then."""
+        functions = sum(len(one.plan.functions) for one in traced)
+        processes = len(wanted.pids) if wanted.pids is not None else 8
+        multi = has_uprobe_multi()
+        self._program = Program(
+            Settings(
+                layouts=tuple(one.layout for one in traced),
+                programs=tuple(PROGRAM_OF_ROLE.values()),
+                filter_tgids=wanted.pids is not None,
+                filter_goids=bool(wanted.goids),
+                stream_calls=wanted.stream_calls,
+                aggregate=wanted.aggregate,
+                min_duration=wanted.min_duration,
+                max_depth=wanted.max_depth,
+                ring_bytes=wanted.ring_bytes,
+                goroutines=wanted.goroutines,
+                functions=max(64, functions * (processes + 1)),
+                uprobe_multi=multi,
+                bpf_loop=has_bpf_loop(),
+            )
+        )
+        self._probes = Probes(self._program, uprobe_multi=multi)
+        self._ring: Ring | None = None
+        try:
+            for pid in wanted.pids or ():
+                self.add_process(pid)
+            for goid in wanted.goids:
+                self._program.put("wanted_goids", goid.to_bytes(8, "little"), b"\0\0\0\0")
+            if wanted.stream_calls:
+                record = self._program.btf.dtype("call_record")
+                self._ring = Ring(self._program.map_fd("records"), wanted.ring_bytes, record)
+            for one in traced:
+                self._probes.attach(one.plan, one.descriptor)
+            self._program.set_active(True)
+        except BaseException:
+            self.close()
+            raise
+
+    def add_process(self, pid: int) -> None:
+        """Traces one more process of the executables."""
+        self._program.put("targets", pid.to_bytes(4, "little"), b"\0\0\0\0")
+
+    def fileno(self) -> int:
+        """To poll on: readable once a good part of the ring is filled."""
+        return self._program.map_fd("records")
+
+    def read(self) -> npt.NDArray[np.void]:
+        """The records that came since; dtype struct call_record."""
+        if self._ring is None:
+            return np.zeros(0, self._program.btf.dtype("call_record"))
+        return self._ring.read()
+
+    def stop(self) -> None:
+        """Ends tracing: takes the probes out. Records and tables stay readable."""
+        self._program.set_active(False)
+        self._probes.detach()
+
+    def tallies(self) -> Iterator[tuple[int, int, npt.NDArray[np.void]]]:
+        """(pid, function, struct tally per CPU); pid 0 is all processes nobody asked about."""
+        yield from self._tables("tallies", "tally")
+
+    def overflow(self) -> npt.NDArray[np.void]:
+        """What did not fit in the per-function tables; struct tally per CPU."""
+        one = np.dtype([("index", "<u4")])
+        rows = self._program.rows("overflow", one, self._program.btf.dtype("tally"), per_cpu=True)
+        return next(values for _, values in rows)
+
+    def latencies(self) -> Iterator[tuple[int, int, npt.NDArray[np.void]]]:
+        """(pid, function, struct latency per CPU)."""
+        yield from self._tables("latencies", "latency")
+
+    def _tables(self, table: str, value: str) -> Iterator[tuple[int, int, npt.NDArray[np.void]]]:
+        btf = self._program.btf
+        for key, values in self._program.rows(
+            table, btf.dtype("function_key"), btf.dtype(value), per_cpu=True
+        ):
+            yield int(key["tgid"]), int(key["func"]), values
+
+    def open_frames(self) -> list[OpenFrame]:
+        """Calls open now, callers before callees."""
+        btf = self._program.btf
+        deep = {
+            (key["goroutine"].tobytes(), int(key["index"])): values[0]
+            for key, values in self._program.rows(
+                "deep_frames", btf.dtype("frame_key"), btf.dtype("frame"), per_cpu=False
+            )
+        }
+        found = []
+        for key, values in self._program.rows(
+            "goroutines", btf.dtype("goroutine_key"), btf.dtype("goroutine"), per_cpu=False
+        ):
+            goroutine, parent = values[0], 0
+            for index in range(int(goroutine["open"])):
+                frame = (
+                    goroutine["frames"][index] if index < INLINE_FRAMES else deep.get((key.tobytes(), index))
+                )
+                if frame is None:
+                    continue
+                found.append(
+                    OpenFrame(
+                        id=int(frame["id"]),
+                        parent=parent,
+                        pid=int(key["tgid"]),
+                        goid=int(goroutine["goid"]),
+                        func=int(frame["func"]),
+                        depth=index,
+                        start=int(frame["start"]),
+                    )
+                )
+                parent = int(frame["id"])
+        return found
+
+    def drop_causes(self) -> list[str]:
+        """Names of the counters in tally.dropped."""
+        return names(
+            [name for name in self._program.btf.enum("drop_cause") if name != "DROP_CAUSES"], "DROP_"
+        )
+
+    def close(self) -> None:
+        """Detaches and unloads; harmless when repeated."""
+        self._probes.detach()
+        self._program.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
