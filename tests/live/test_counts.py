@@ -6,6 +6,7 @@ import os
 from collections import Counter
 
 import pytest
+
 from tests.conftest import Build
 from tests.live.tracing import assert_adds_up, run
 
@@ -27,7 +28,12 @@ PROGRAMS = [
 VERSIONS = ["1.19", "1.21", "1.24", "1.27"]
 if os.environ.get("UNDERGO_MATRIX") == "all":
     VERSIONS = ["1.19", "1.21", "1.22", "1.23", "1.24", "1.25", "1.26", "1.27"]
-WAYS = {"plain": {}, "stripped": {"stripped": True}, "pie": {"pie": True}, "stripped-pie": {"stripped": True, "pie": True}}
+WAYS = {
+    "plain": {},
+    "stripped": {"stripped": True},
+    "pie": {"pie": True},
+    "stripped-pie": {"stripped": True, "pie": True},
+}
 #: What a program is meant to exit with.
 STATUS = {"crash": 2}
 
@@ -63,5 +69,7 @@ def test_latency_agrees_with_the_program(build: Build, program: str, go: str) ->
         assert truth["calls"] == row["calls"]
         assert truth.get("panics", 0) == row["panics"]
         assert row["calls"] - row["open"] == sum(count for _, _, count in row["histogram"])
-        assert row["wall_ns"]["min"] <= row["wall_ns"]["p50"] <= row["wall_ns"]["p99"] <= row["wall_ns"]["max"]
+        assert (
+            row["wall_ns"]["min"] <= row["wall_ns"]["p50"] <= row["wall_ns"]["p99"] <= row["wall_ns"]["max"]
+        )
     assert_adds_up(traced.ledger)

@@ -51,7 +51,10 @@ def run(command: str, program: Path, options: Sequence[str] = (), arguments: Seq
     line = undergo(command, "--json", "-f", "main.*", *options, "--", str(program), *arguments)
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
     return Traced(
-        done.returncode, [json.loads(text) for text in done.stdout.splitlines()], truth_in(done.stderr), done.stderr
+        done.returncode,
+        [json.loads(text) for text in done.stdout.splitlines()],
+        truth_in(done.stderr),
+        done.stderr,
     )
 
 
