@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from undergo.plan.patterns import compile_pattern, near_misses
 from undergo.plan.probe_plan import CookieFlag, cookie
 from undergo.plan.sites import place
 
+EXAMPLES = int(os.environ.get("UNDERGO_FUZZ_EXAMPLES", "400"))
 ENTRY = 0x401000
 # Pieces of prologues and epilogues, so that random functions get past the first instruction.
 PIECES = [
@@ -30,7 +33,7 @@ code = st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(PIECES), max_
 deltas = st.lists(st.tuples(st.integers(0, 60), st.integers(-8, 1 << 20)), max_size=8)
 
 
-@settings(max_examples=400, deadline=2000)
+@settings(max_examples=EXAMPLES, deadline=2000)
 @given(code=code, steps=deltas, assembly=st.booleans())
 @example(code=b"", steps=[], assembly=False)
 @example(code=b"\xeb\xfe", steps=[], assembly=False)
@@ -59,7 +62,7 @@ def test_place_never_fails(code: bytes, steps: list[tuple[int, int]], assembly: 
     assert placement.exits or placement.issues or placement.entry.flags & CookieFlag.BARE_RET
 
 
-@settings(max_examples=400, deadline=2000)
+@settings(max_examples=EXAMPLES, deadline=2000)
 @given(raw=st.binary(max_size=16))
 def test_emulation_is_total(raw: bytes) -> None:
     """Every byte string has an answer, and a LOCK or segment prefix always the same one."""
@@ -68,7 +71,7 @@ def test_emulation_is_total(raw: bytes) -> None:
         assert Emulation.REFUSED == instructions.emulation(prefix + raw)
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=EXAMPLES, deadline=2000)
 @given(text=st.text(max_size=30), names=st.lists(st.text(max_size=20), max_size=20))
 def test_patterns_never_fail(text: str, names: list[str]) -> None:
     """A pattern compiles or is a usage error; a glob without wildcards matches exactly itself."""
