@@ -182,3 +182,31 @@ def _links(pid: str) -> list[str]:
         return [f"{pid}:{fd.name}" for fd in folder.iterdir() if "bpf_link" in os.readlink(fd)]
     except OSError:
         return []
+
+
+def test_depth_limits_the_levels_shown(build: Build) -> None:
+    """--depth 1 delivers root calls only and counts all others as filtered."""
+    line = undergo(
+        "trace", "--json", "-f", "main.fact", "--depth", "1", "--", str(build("recursion", "1.27"))
+    )
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
+    lines = [json.loads(text) for text in done.stdout.splitlines()]
+    assert [0] * 50 == [row["depth"] for row in lines if row["type"] == "call"]
+    assert truth_in(done.stderr)["main.fact"]["calls"] - 50 == lines[-1]["filtered"]
+    assert_adds_up(lines[-1])
+
+
+def test_goid_limits_to_goroutines(program: Path) -> None:
+    """--goid shows the calls of that goroutine alone; hits of others are filtered."""
+    with busy(program) as process:
+        line = undergo("trace", "--json", "-p", str(process.pid), "-f", "main.outer", "--max-calls", "40")
+        done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
+        seen = {row["goid"] for row in map(json.loads, done.stdout.splitlines()) if row["type"] == "call"}
+        assert 4 == len(seen)
+        wanted = min(seen)
+        done = subprocess.run([*line, "--goid", str(wanted)], capture_output=True, text=True, timeout=LIMIT)
+        lines = [json.loads(text) for text in done.stdout.splitlines()]
+        assert {wanted} == {row["goid"] for row in lines if row["type"] == "call"}
+        assert lines[-1]["filtered"] > 0
+        assert_adds_up(lines[-1])
+        finish(process)
