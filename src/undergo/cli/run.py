@@ -31,6 +31,7 @@ REMEDIES = {
     "ring full": "trace fewer functions, or only slow calls with --min-duration",
     "goroutines full": "raise --max-goroutines",
     "frames full": "the recursion is deeper than the frame table; trace fewer of its functions",
+    "functions full": "trace fewer functions; there is no room for more histograms",
     "g implausible": "the runtime's layout is not what it was taken for; please report it with `undergo inspect`",
 }
 

@@ -16,7 +16,10 @@ from undergo.errors import KernelError, PermissionDeniedError
 from undergo.kernel.btf import Btf
 from undergo.kernel.libbpf import BPF_TRACE_UPROBE_MULTI, ffi, forget_said, lib, said
 
-_EPERM, _ENOENT = 1, 2
+_EPERM = 1
+
+#: At most this much kernel memory for histograms, whatever the number of functions and processors.
+HISTOGRAM_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Program:
         self._size("goroutines", settings.goroutines)
         self._size("deep_frames", settings.deep_frames)
         self._size("tallies", settings.functions)
-        self._size("latencies", settings.functions if settings.aggregate else 1)
+        room = HISTOGRAM_BYTES // (self._lib.libbpf_num_possible_cpus() * self.btf.dtype("latency").itemsize)
+        self._size("latencies", min(settings.functions, room) if settings.aggregate else 1)
         self._set_knobs(settings)
 
     def _set_knobs(self, settings: Settings) -> None:
