@@ -87,14 +87,18 @@ def command(
             goids=goids,
             goroutines=max_goroutines,
         )
-        stopper, out = Stopper(), sys.stdout.buffer
+        stopper, out, again = Stopper(), sys.stdout.buffer, ""
 
         def show(running: Session, frames: tuple[OpenFrame, ...], *, final: bool) -> None:
+            nonlocal again
             rows = list(latencies(running.latencies(), frames))
             if as_json:
                 text = "".join(jsonlines.latency(row, names[row.func]) for row in rows)
             else:
-                text = "".join(line + "\n" for line in _table(rows, final))
+                table = _table(rows, final)
+                text = again + "".join(line + "\n" for line in table)
+                # on a terminal the next table takes this one's place
+                again = f"\x1b[{len(table)}F\x1b[J" if sys.stdout.isatty() else "\n"
             jsonlines.write_batch(out, text)
 
         def _table(rows: list[Latency], final: bool) -> list[str]:

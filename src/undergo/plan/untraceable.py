@@ -32,6 +32,8 @@ _REASONS: Final[dict[str, str]] = {
     r"_?rt0_\w+|runtime\.(rt0_go(\.\w+)?|goexit1?|abort|check|args|osinit|schedinit|settls|asminit)": _START,
     r"_cgo\w*|x_cgo\w*|crosscall\w*": _CGO,
     r"runtime\.(cgocallback\w*|asmcgocall\w*|setg|setg_gcc|needm\w*|needAndBindM|dropm)": _CGO,
+    # runtime/duff_amd64.s: the compiler calls into their middle, so an entry at the first byte sees almost nothing
+    r"runtime\.duff(zero|copy)": "it is entered in its middle, at an offset that fits the size",
     r"runtime\.vdso\w+": "it runs on the thread's stack",
 }
 _PATTERNS: Final = [(re.compile(pattern), reason) for pattern, reason in _REASONS.items()]

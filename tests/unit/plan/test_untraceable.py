@@ -22,6 +22,8 @@ from undergo.plan.untraceable import untraceable
         ("runtime.cgocallback", "C's"),
         ("runtime.call1048576", "convention"),
         ("runtime.gcWriteBarrier2", "convention"),
+        ("runtime.duffzero", "middle"),
+        ("runtime.duffcopy", "middle"),
     ],
 )
 def test_refused(name: str, words: str) -> None:
