@@ -210,3 +210,16 @@ def test_goid_limits_to_goroutines(program: Path) -> None:
         assert lines[-1]["filtered"] > 0
         assert_adds_up(lines[-1])
         finish(process)
+
+
+@pytest.mark.parametrize("go", ["1.19", "1.21", "1.24", "1.27"])
+def test_every_function_at_once(build: Build, go: str) -> None:
+    """With a probe in every traceable function, the runtime's too, the program lives and nothing is lost."""
+    with busy(build("attach", go)) as process:
+        line = undergo("latency", "--json", "-p", str(process.pid), "-f", "*", "--duration", "1s")
+        done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
+        assert 0 == done.returncode, done.stderr
+        ledger = json.loads(done.stdout.splitlines()[-1])
+        assert ledger["hits"] > 1000
+        assert_adds_up(ledger)
+        finish(process)

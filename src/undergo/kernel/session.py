@@ -57,11 +57,21 @@ class OpenFrame:
 class Session:
     """Everything is attached while this is open; leaving it detaches and unloads, whatever happened."""
 
-    def __init__(self, traced: Sequence[Traced], wanted: Wanted) -> None:
-        """Raises KernelError, PermissionDeniedError or TargetError; nothing stays attached then."""
+    def __init__(
+        self,
+        traced: Sequence[Traced],
+        wanted: Wanted,
+        *,
+        uprobe_multi: bool | None = None,
+        bpf_loop: bool | None = None,
+    ) -> None:
+        """`uprobe_multi` and `bpf_loop`: False does without them, None asks the kernel whether it has them.
+
+        Raises KernelError, PermissionDeniedError or TargetError; nothing stays attached then.
+        """
         functions = sum(len(one.plan.functions) for one in traced)
         processes = len(wanted.pids) if wanted.pids is not None else 8
-        multi = has_uprobe_multi()
+        multi = has_uprobe_multi() if uprobe_multi is None else uprobe_multi
         self._program = Program(
             Settings(
                 layouts=tuple(one.layout for one in traced),
@@ -76,7 +86,7 @@ class Session:
                 goroutines=wanted.goroutines,
                 functions=max(64, functions * (processes + 1)),
                 uprobe_multi=multi,
-                bpf_loop=has_bpf_loop(),
+                bpf_loop=has_bpf_loop() if bpf_loop is None else bpf_loop,
             )
         )
         self._probes = Probes(self._program, uprobe_multi=multi)
