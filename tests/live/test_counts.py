@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections import Counter
 
 import pytest
 
 from tests.conftest import Build
-from tests.live.tracing import assert_adds_up, run
+from tests.live.tracing import LIMIT, assert_adds_up, run, undergo
 
 PROGRAMS = [
     "recursion",
@@ -73,3 +75,34 @@ def test_latency_agrees_with_the_program(build: Build, program: str, go: str) ->
             row["wall_ns"]["min"] <= row["wall_ns"]["p50"] <= row["wall_ns"]["p99"] <= row["wall_ns"]["max"]
         )
     assert_adds_up(traced.ledger)
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_wrappers_that_jump_are_counted(build: Build, go: str) -> None:
+    """Wrappers of promoted methods end by a jump; named outright, each call of theirs begins and ends once.
+
+    `methods` makes 300 calls through ringers, two thirds of them towers, 300 by a tower's method value, and 300
+    through four kinds of counter, of which two are towers and two bells.
+    """
+    line = [
+        "trace",
+        "--json",
+        "-f",
+        "main.(*tower).ring",
+        "-f",
+        "main.(*tower).count",
+        "-f",
+        "main.(*bell).count",
+    ]
+    done = subprocess.run(
+        undergo(*line, "--", str(build("methods", go))), capture_output=True, text=True, timeout=LIMIT
+    )
+    rows = [json.loads(text) for text in done.stdout.splitlines()]
+    seen = Counter((row["func"], row["end"]) for row in rows if row["type"] == "call")
+    expected = {
+        ("main.(*tower).ring", "return"): 500,
+        ("main.(*tower).count", "return"): 150,
+        ("main.(*bell).count", "return"): 150,
+    }
+    assert expected == seen
+    assert_adds_up(rows[-1])
