@@ -10,19 +10,18 @@ from contextlib import ExitStack
 
 import click
 
-from undergo.cli.options import DURATION, session_options
+from undergo.cli.options import DURATION, Request, session_options
 from undergo.cli.run import (
     Stopper,
     account,
-    banner,
+    announce,
     end,
     follow,
     leave,
     say_ledger,
     session,
-    session_line,
 )
-from undergo.cli.targets import open_targets, plan_all
+from undergo.cli.targets import requested
 from undergo.events.calls import Latency
 from undergo.events.decode import latencies
 from undergo.kernel.session import OpenFrame, Session, Wanted
@@ -41,18 +40,7 @@ from undergo.views.style import palette
 )
 @click.option("--histogram", "with_histogram", is_flag=True, help="a histogram per function below the table")
 def command(
-    pids: tuple[int, ...],
-    executable: str | None,
-    patterns: tuple[str, ...],
-    duration: int | None,
-    goids: tuple[int, ...],
-    max_probes: int,
-    max_goroutines: int,
-    dry_run: bool,
-    as_root: bool,
-    as_json: bool,
-    color: str,
-    command_line: tuple[str, ...],
+    request: Request,
     interval: int | None,
     sort: str,
     with_histogram: bool,
@@ -65,34 +53,25 @@ def command(
       undergo latency -p 4711 -f 'main.*' --interval 1s --sort p99
       undergo latency -f 'main.*' --histogram -- ./batch input.txt
     """
-    style = palette(color, sys.stdout.isatty(), os.environ)
+    style = palette(request.color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
-        targets = open_targets(
-            stack,
-            pids,
-            executable,
-            command_line,
-            stdout_to_stderr=as_json,
-            as_root=as_root,
-            launch=not dry_run,
-        )
-        plans = plan_all(targets, patterns, max_probes)
-        if dry_run:
+        targets, plans = requested(stack, request)
+        if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
         wanted = Wanted(
             aggregate=True,
             pids=tuple(targets.pids) if targets.pids is not None else None,
-            goids=goids,
-            goroutines=max_goroutines,
+            goids=request.goids,
+            goroutines=request.max_goroutines,
         )
         stopper, out, again = Stopper(), sys.stdout.buffer, ""
 
         def show(running: Session, frames: tuple[OpenFrame, ...], *, final: bool) -> None:
             nonlocal again
             rows = list(latencies(running.latencies(), frames))
-            if as_json:
+            if request.as_json:
                 text = "".join(jsonlines.latency(row, names[row.func]) for row in rows)
             else:
                 table = _table(rows, final)
@@ -112,12 +91,7 @@ def command(
             return lines
 
         with session(targets, plans, wanted) as running:
-            if as_json:
-                jsonlines.write_batch(out, session_line(targets, plans))
-                issues = [issue for plan in plans for issue in plan.issues]
-                jsonlines.write_batch(out, "".join(map(jsonlines.issue, issues)))
-            else:
-                banner(plans, style)
+            announce(targets, plans, request.as_json, style)
             due = time.monotonic_ns() + (interval or 0)
 
             def each() -> bool:
@@ -127,12 +101,9 @@ def command(
                     show(running, tuple(running.open_frames()), final=False)
                 return True
 
-            follow(running, targets, stopper, duration, each)
+            follow(running, targets, stopper, request.duration, each)
             ending = end(running, targets)
             show(running, ending.frames, final=True)
             row = account(running, ending, aggregated=True)
-        if as_json:
-            jsonlines.write_batch(out, jsonlines.ledger(row))
-        else:
-            say_ledger(row, style)
+        say_ledger(row, request.as_json, style)
         leave(targets, stack)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import Any
 
 import click
@@ -73,7 +75,7 @@ output_options = chain(
         help="when to use colour",
     ),
 )
-session_options = chain(
+_session_options = chain(
     target_options,
     pattern_option,
     click.option("--duration", type=DURATION, help="stop by itself after this time"),
@@ -97,3 +99,32 @@ session_options = chain(
     output_options,
     click.argument("command_line", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND ARGS...]"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every tracing command is asked. `duration` in ns."""
+
+    pids: tuple[int, ...]
+    executable: str | None
+    command_line: tuple[str, ...]
+    patterns: tuple[str, ...]
+    duration: int | None
+    goids: tuple[int, ...]
+    max_probes: int
+    max_goroutines: int
+    dry_run: bool
+    as_root: bool
+    as_json: bool
+    color: str
+
+
+def session_options(command: _Command) -> _Command:
+    """The options of every tracing command, given to it as one Request before its own."""
+
+    @wraps(command)
+    def gather(**values: Any) -> Any:
+        request = Request(**{field.name: values.pop(field.name) for field in fields(Request)})
+        return command(request, **values)
+
+    return _session_options(gather)

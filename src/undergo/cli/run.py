@@ -159,22 +159,29 @@ def session_line(targets: Targets, plans: Sequence[ProbePlan]) -> str:
     return jsonlines.session(__version__, platform.release(), described, functions, probes)
 
 
-def banner(plans: Sequence[ProbePlan], style: Palette) -> None:
-    """What was attached and how to end, on stderr; and what could not be."""
-    functions, probes = sum(len(p.functions) for p in plans), sum(p.probes for p in plans)
+def announce(targets: Targets, plans: Sequence[ProbePlan], as_json: bool, style: Palette) -> None:
+    """What was attached and what could not be: as the first JSON lines, or for people on stderr."""
     issues = [issue for plan in plans for issue in plan.issues]
+    if as_json:
+        text = session_line(targets, plans) + "".join(map(jsonlines.issue, issues))
+        jsonlines.write_batch(sys.stdout.buffer, text)
+        return
     for issue in issues[:5]:
         print(style.paint(style.dim, f"note: {issue.func}: {issue.message}"), file=sys.stderr)
     if len(issues) > 5:
         more = f"note: {len(issues) - 5} more like these; --dry-run shows them all"
         print(style.paint(style.dim, more), file=sys.stderr)
+    functions, probes = sum(len(p.functions) for p in plans), sum(p.probes for p in plans)
     plural = "" if functions == 1 else "s"
     text = f"tracing {functions:,} function{plural} with {probes:,} probes; Ctrl-C ends"
     print(style.paint(style.dim, text), file=sys.stderr, flush=True)
 
 
-def say_ledger(row: Ledger, style: Palette) -> None:
-    """Losses, on stderr; nothing if nothing was lost."""
+def say_ledger(row: Ledger, as_json: bool, style: Palette) -> None:
+    """The ledger: the last JSON line, or losses on stderr and nothing if nothing was lost."""
+    if as_json:
+        jsonlines.write_batch(sys.stdout.buffer, jsonlines.ledger(row))
+        return
     for line in ledger_lines(row, REMEDIES, style):
         print(line, file=sys.stderr)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from undergo.cli.options import Request
 from undergo.errors import PermissionDeniedError, TargetError, UsageError
 from undergo.goexe.executable import GoExecutable
 from undergo.plan.planner import make_plan
@@ -95,6 +96,20 @@ def _open(stack: ExitStack, path: str, display: str) -> GoExecutable:
         raise TargetError(f"{display}: {error.strerror}", "give the path of a Go executable") from None
     stack.callback(opened.close)
     return opened
+
+
+def requested(stack: ExitStack, request: Request) -> tuple[Targets, list[ProbePlan]]:
+    """The targets and plans of a tracing command; a command to run is held before its first instruction."""
+    targets = open_targets(
+        stack,
+        request.pids,
+        request.executable,
+        request.command_line,
+        stdout_to_stderr=request.as_json,
+        as_root=request.as_root,
+        launch=not request.dry_run,
+    )
+    return targets, plan_all(targets, request.patterns, request.max_probes)
 
 
 def plan_all(targets: Targets, patterns: Sequence[str], max_probes: int) -> list[ProbePlan]:

@@ -6,23 +6,23 @@ import os
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import click
 
-from undergo.cli.options import DURATION, session_options
+from undergo.cli.options import DURATION, Request, session_options
 from undergo.cli.run import (
     Stopper,
     account,
-    banner,
+    announce,
     end,
     follow,
     leave,
     say_ledger,
     session,
-    session_line,
 )
-from undergo.cli.targets import open_targets, plan_all
-from undergo.events.calls import Call, CallOpened
+from undergo.cli.targets import requested
+from undergo.events.calls import Call, CallOpened, Ledger
 from undergo.events.decode import calls, epoch_offset, still_open
 from undergo.kernel.session import Wanted
 from undergo.views import jsonlines
@@ -39,18 +39,7 @@ from undergo.views.tree import CallTree
 @click.option("--depth", type=click.IntRange(1), help="only this many levels of traced calls")
 @click.option("--max-calls", type=click.IntRange(1), help="stop after this many calls")
 def command(
-    pids: tuple[int, ...],
-    executable: str | None,
-    patterns: tuple[str, ...],
-    duration: int | None,
-    goids: tuple[int, ...],
-    max_probes: int,
-    max_goroutines: int,
-    dry_run: bool,
-    as_root: bool,
-    as_json: bool,
-    color: str,
-    command_line: tuple[str, ...],
+    request: Request,
     min_duration: int,
     depth: int | None,
     max_calls: int | None,
@@ -64,29 +53,20 @@ def command(
       undergo trace -f 'main.*' --json -- ./server -port 8080
       undergo trace -e ./server -f 'main.*' --dry-run          where probes would go
     """
-    style = palette(color, sys.stdout.isatty(), os.environ)
+    style = palette(request.color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
-        targets = open_targets(
-            stack,
-            pids,
-            executable,
-            command_line,
-            stdout_to_stderr=as_json,
-            as_root=as_root,
-            launch=not dry_run,
-        )
-        plans = plan_all(targets, patterns, max_probes)
-        if dry_run:
+        targets, plans = requested(stack, request)
+        if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
         wanted = Wanted(
             stream_calls=True,
             pids=tuple(targets.pids) if targets.pids is not None else None,
-            goids=goids,
+            goids=request.goids,
             min_duration=min_duration,
             max_depth=depth or 0,
-            goroutines=max_goroutines,
+            goroutines=request.max_goroutines,
         )
         stopper, offset = Stopper(), epoch_offset()
         tree = CallTree(names, style, show_pid=targets.pids is None or len(targets.pids) > 1)
@@ -94,7 +74,7 @@ def command(
 
         def show(records: list[Call | CallOpened]) -> None:
             records = limit.admit(records)
-            if as_json:
+            if request.as_json:
                 jsonlines.write_batch(out, lines.batch(r for r in records if isinstance(r, Call)))
             else:
                 now = time.monotonic_ns()
@@ -103,29 +83,23 @@ def command(
                     jsonlines.write_batch(out, "\n".join(text) + "\n")
 
         with session(targets, plans, wanted) as running:
-            if as_json:
-                jsonlines.write_batch(out, session_line(targets, plans))
-                issues = [issue for plan in plans for issue in plan.issues]
-                jsonlines.write_batch(out, "".join(map(jsonlines.issue, issues)))
-            else:
-                banner(plans, style)
+            announce(targets, plans, request.as_json, style)
+            if not request.as_json:
                 jsonlines.write_batch(out, tree.header() + "\n")
 
             def each() -> bool:
                 show(calls(running.read(), offset))
                 return not limit.reached()
 
-            follow(running, targets, stopper, duration, each)
+            follow(running, targets, stopper, request.duration, each)
             ending = end(running, targets)
             show(calls(running.read(), offset))
             show([*still_open(ending.frames, ending.at, offset, ending.died)])
-            row = account(running, ending, aggregated=False)
-        if as_json:
-            jsonlines.write_batch(out, jsonlines.ledger(row))
-        else:
+            row = limit.account(account(running, ending, aggregated=False))
+        if not request.as_json:
             text = tree.finish(ending.at + offset)
             jsonlines.write_batch(out, "".join(line + "\n" for line in text))
-            say_ledger(row, style)
+        say_ledger(row, request.as_json, style)
         leave(targets, stack)
 
 
@@ -135,8 +109,14 @@ class _Limit:
     def __init__(self, calls_left: int | None) -> None:
         self._left = calls_left
         self._begun: set[int] = set()
+        self._cut = 0
+
+    def account(self, row: Ledger) -> Ledger:
+        """The ledger with the calls that were not let through as filtered."""
+        return replace(row, delivered=row.delivered - self._cut, filtered=row.filtered + self._cut)
 
     def reached(self) -> bool:
+        """Whether enough calls were let through."""
         return self._left is not None and self._left <= 0
 
     def admit(self, records: list[Call | CallOpened]) -> list[Call | CallOpened]:
@@ -146,6 +126,7 @@ class _Limit:
         kept = []
         for record in records:
             if self._left <= 0 and not {record.id, record.parent} & self._begun:
+                self._cut += isinstance(record, Call)
                 continue
             kept.append(record)
             if isinstance(record, Call):
