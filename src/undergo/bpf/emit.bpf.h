@@ -24,26 +24,102 @@ static __always_inline void submit(void *record)
 	bpf_ringbuf_submit(record, much ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline bool emit_call(const struct goroutine *goroutine, __u32 tgid, __u32 tid,
-				      const struct frame *frame, __u32 depth, __u64 parent, __u32 kind,
-				      __u32 end, __u64 wall)
+static __always_inline struct call_record *new_call_record(const struct goroutine *goroutine, __u32 tgid,
+							   __u32 tid, const struct frame *frame, __u32 depth,
+							   __u64 parent)
 {
 	struct call_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 
 	if (!record)
-		return false;
+		return NULL;
 	__builtin_memset(record, 0, sizeof(*record));
-	record->kind = kind;
-	record->end = end;
 	record->func = frame->func;
 	record->start = frame->start;
-	record->wall = wall;
 	record->id = frame->id;
 	record->parent = parent;
 	record->goid = goroutine->goid;
 	record->tgid = tgid;
 	record->tid = tid;
 	record->depth = depth;
+	return record;
+}
+
+static __always_inline bool emit_opened(const struct goroutine *goroutine, __u32 tgid, __u32 tid,
+					const struct frame *frame, __u32 depth, __u64 parent)
+{
+	struct call_record *record = new_call_record(goroutine, tgid, tid, frame, depth, parent);
+
+	if (!record)
+		return false;
+	record->kind = CALL_OPENED;
+	record->end = END_OPEN;
+	submit(record);
+	return true;
+}
+
+/* The wait reasons beyond those that a CALL_CLOSED has room for; 0 if the ring has none for these. */
+__noinline int emit_waits(const struct clock *clock, const struct frame *frame)
+{
+	struct waits_record *record = NULL;
+	__u32 found = 0, count = 0;
+
+	if (!clock || !frame)
+		return 0;
+	for (__u32 slot = 0; slot < WAIT_SLOTS; slot++) {
+		__u64 ns = clock->spent.waits[slot] - frame->before.waits[slot];
+
+		if (!ns || ++found <= NEAR_WAITS)
+			continue;
+		if (!record) {
+			record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+			if (!record)
+				return 0;
+			__builtin_memset(record, 0, sizeof(*record));
+			record->kind = CALL_WAITS;
+			record->id = frame->id;
+			count = 0;
+		}
+		asm volatile("" : "+r"(count));
+		if (count < FAR_WAITS) {
+			record->slots[count] = slot;
+			record->waits[count] = ns;
+			record->count = ++count;
+		}
+		if (count == FAR_WAITS) {
+			submit(record);
+			record = NULL;
+		}
+	}
+	if (record)
+		submit(record);
+	return 1;
+}
+
+static __always_inline bool emit_closed(const struct goroutine *goroutine, __u32 tgid, __u32 tid,
+					const struct frame *frame, __u32 depth, __u64 parent, __u32 end,
+					__u64 wall)
+{
+	const struct clock *clock = &goroutine->clock;
+	struct call_record *record;
+	struct split split;
+	__u32 flags = 0;
+
+	if (keep_clocks) {
+		flags = CALL_HAS_SPLIT;
+		if (clock->gaps != frame->gaps)
+			flags |= CALL_HAS_GAP;
+		if (split_call(&split, clock, frame) > NEAR_WAITS && !emit_waits(clock, frame))
+			flags |= CALL_WAITS_LOST;
+	}
+	record = new_call_record(goroutine, tgid, tid, frame, depth, parent);
+	if (!record)
+		return false;
+	record->kind = CALL_CLOSED;
+	record->end = end;
+	record->wall = wall;
+	record->flags = flags;
+	if (keep_clocks)
+		record->split = split;
 	submit(record);
 	return true;
 }
@@ -86,19 +162,50 @@ static __always_inline void raise(__u64 *maximum, __u64 value)
 	}
 }
 
-/* Not static: the verifier then looks at it once, not on every path that leads here. 1 if there was room. */
-__noinline int aggregate_call(__u32 tgid, __u32 func, __u32 end, __u64 wall)
+static __always_inline void add_split(struct latency *latency, const struct clock *clock,
+				      const struct frame *frame, __u64 wall)
 {
-	struct function_key key = { .tgid = tgid, .func = func };
-	struct latency *latency = bpf_map_lookup_elem(&latencies, &key);
+	if (unlikely(clock->gaps != frame->gaps)) {
+		add(&latency->unsplit, 1);
+		add(&latency->unsplit_sum, wall);
+		return;
+	}
+	for (__u32 bin = 0; bin < BINS; bin++) {
+		__u64 ns = clock->spent.bins[bin] - frame->before.bins[bin];
+
+		if (ns)
+			add(&latency->spent.bins[bin], ns);
+	}
+	if (clock->spent.bins[BIN_WAITING] == frame->before.bins[BIN_WAITING])
+		return;
+	for (__u32 slot = 0; slot < WAIT_SLOTS; slot++) {
+		__u64 ns = clock->spent.waits[slot] - frame->before.waits[slot];
+
+		if (ns)
+			add(&latency->spent.waits[slot], ns);
+	}
+}
+
+/* Not static: the verifier then looks at it once, not on every path that leads here. 1 if there was room. */
+__noinline int aggregate_call(__u32 tgid, __u32 end, __u64 wall, const struct clock *clock,
+			      const struct frame *frame)
+{
+	struct function_key key = { .tgid = tgid };
+	struct latency *latency;
 	__u32 bucket = bucket_of(wall);
 
+	if (!clock || !frame)
+		return 0;
+	key.func = frame->func;
+	latency = bpf_map_lookup_elem(&latencies, &key);
 	if (unlikely(!latency)) {
 		bpf_map_update_elem(&latencies, &key, &no_latency, BPF_NOEXIST);
 		latency = bpf_map_lookup_elem(&latencies, &key);
 		if (!latency)
 			return 0;
 	}
+	if (keep_clocks)
+		add_split(latency, clock, frame, wall);
 	if (end < END_KINDS)
 		add(&latency->ends[end], 1);
 	add(&latency->sum, wall);

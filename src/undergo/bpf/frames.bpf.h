@@ -21,7 +21,8 @@ struct {
 	__type(value, __u64);
 } call_counter SEC(".maps");
 
-#define NEVER (~0ULL)
+static const struct frame no_frame;
+
 #define MAX_UNWIND (1 << 20)
 #define UNWIND_WITHOUT_LOOP 3
 
@@ -94,8 +95,7 @@ static long announce_one(__u32 step, struct announcing *a)
 			parent = caller->id;
 	}
 	if (!frame->announced)
-		frame->announced = emit_call(a->goroutine, a->key->tgid, a->tid, frame, index, parent,
-					     CALL_OPENED, END_OPEN, 0);
+		frame->announced = emit_opened(a->goroutine, a->key->tgid, a->tid, frame, index, parent);
 	return 0;
 }
 
@@ -140,7 +140,7 @@ static __always_inline void close_frame(struct goroutine *goroutine, const struc
 	if (!tally)
 		goto out;
 	if (aggregate) {
-		if (aggregate_call(key->tgid, frame->func, end, wall))
+		if (aggregate_call(key->tgid, end, wall, &goroutine->clock, frame))
 			add(&tally->aggregated, 1);
 		else
 			add(&tally->dropped[DROP_FUNCTIONS_FULL], 1);
@@ -158,7 +158,7 @@ static __always_inline void close_frame(struct goroutine *goroutine, const struc
 				announce_callers(goroutine, key, tid, index);
 		}
 	}
-	if (emit_call(goroutine, key->tgid, tid, frame, index, parent, CALL_CLOSED, end, wall))
+	if (emit_closed(goroutine, key->tgid, tid, frame, index, parent, end, wall))
 		add(&tally->delivered, 1);
 	else
 		add(&tally->dropped[DROP_RING_FULL], 1);
@@ -211,13 +211,26 @@ static __always_inline void unwind(struct goroutine *goroutine, const struct gor
 static __always_inline int open_frame(struct goroutine *goroutine, const struct goroutine_key *key,
 				      __u32 func, __u64 depth, __u64 now)
 {
-	struct frame frame = { .depth = depth, .start = now, .id = next_call_id(), .func = func };
 	struct frame_key deep = { .goroutine = *key, .index = goroutine->open };
+	struct frame *frame;
 
-	if (likely(goroutine->open < INLINE_FRAMES))
-		*inline_frame(goroutine, goroutine->open) = frame;
-	else if (bpf_map_update_elem(&deep_frames, &deep, &frame, BPF_ANY))
-		return DROP_FRAMES_FULL;
+	if (likely(goroutine->open < INLINE_FRAMES)) {
+		frame = inline_frame(goroutine, goroutine->open);
+	} else {
+		bpf_map_update_elem(&deep_frames, &deep, &no_frame, BPF_ANY);
+		frame = bpf_map_lookup_elem(&deep_frames, &deep);
+		if (!frame)
+			return DROP_FRAMES_FULL;
+	}
+	frame->depth = depth;
+	frame->start = now;
+	frame->id = next_call_id();
+	frame->func = func;
+	frame->announced = 0;
+	if (keep_clocks) {
+		frame->gaps = goroutine->clock.gaps;
+		frame->before = goroutine->clock.spent;
+	}
 	goroutine->open++;
 	return -1;
 }

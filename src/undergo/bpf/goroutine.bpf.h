@@ -33,6 +33,7 @@ struct who {
 	struct goroutine_key key;
 	__u32 tid;
 	__u32 tgid;
+	__u32 on_g0;
 	__u64 goid;
 	__u64 stack_hi;
 };
@@ -88,6 +89,7 @@ static __always_inline int identify(struct who *who, struct pt_regs *regs, __u64
 	who->stack_hi = head.words[1];
 	who->goid = g_word(&head, layout->g_goid);
 	if (unlikely(!who->goid)) {
+		who->on_g0 = 1;
 		if (bpf_probe_read_user(&curg, sizeof(curg),
 					(void *)(g_word(&head, layout->g_m) + layout->m_curg)))
 			return DROP_G_UNREADABLE;

@@ -45,10 +45,16 @@ enum {
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 };
 
+#define FIELD_EXISTS 2 /* __builtin_preserve_field_info: 1 if the running kernel has the field */
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct thread_struct {
 	unsigned long fsbase;
+};
+
+struct sched_info {
+	unsigned long long last_arrival; /* on a CPU; the scheduler's clock */
 };
 
 struct task_struct {
@@ -56,6 +62,7 @@ struct task_struct {
 	__s32 tgid;
 	__u64 self_exec_id;
 	struct thread_struct thread;
+	struct sched_info sched_info;
 };
 
 #pragma clang attribute pop

@@ -9,10 +9,24 @@
 #include "knobs.bpf.h"
 #include "ledger.bpf.h"
 #include "goroutine.bpf.h"
+#include "clock.bpf.h"
 #include "emit.bpf.h"
 #include "frames.bpf.h"
 
 #define EFLAGS_CF_ZF 0x41
+#define EFLAGS_ZF 0x40
+
+/* Offsets in struct pt_regs by hardware register number: rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 to r15. */
+static const __u8 register_offsets[16] = { 80, 88, 96, 40, 152, 32, 104, 112, 72, 64, 56, 48, 24, 16, 8, 0 };
+
+static __always_inline __u64 register_of(const struct pt_regs *regs, __u32 number)
+{
+	__u64 value = 0;
+
+	/* the context may only be read at constant offsets, but it is kernel memory as well */
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)regs + register_offsets[number & 15]);
+	return value;
+}
 
 /* A hit of a process or goroutine nobody asked about: counted once per call, at its entry. */
 static __always_inline int filtered_out(__u32 tgid, __u32 func)
@@ -35,9 +49,14 @@ static __always_inline struct goroutine *goroutine_at_entry(const struct who *wh
 		if (!goroutine)
 			return NULL;
 		goroutine->goid = who->goid;
+		goroutine->on_g0 = who->on_g0;
 	}
 	if (unlikely(goroutine->goid != who->goid)) {
 		/* The runtime gave this g to a new goroutine: what is still open died with the old one. */
+		if (keep_clocks && goroutine->open) {
+			now = not_before(&goroutine->clock, now);
+			advance(&goroutine->clock, now);
+		}
 		unwind(goroutine, &who->key, 0, tid, now, END_DIED);
 		goroutine->goid = who->goid;
 	}
@@ -75,11 +94,15 @@ int call_entry(struct pt_regs *regs)
 		goroutine = goroutine_at_entry(&who, who.tid, now);
 		cause = DROP_GOROUTINES_FULL;
 		if (goroutine) {
+			if (keep_clocks)
+				now = hold_at_call(goroutine, who.key.g, now);
 			depth = who.stack_hi - (regs->sp + COOKIE_SP_TO_CFA(cookie));
 			unwind(goroutine, &who.key, depth, who.tid, now, END_PANIC);
 			cause = open_frame(goroutine, &who.key, func, depth, now);
 			if (cause < 0 && COOKIE_FLAGS(cookie) & COOKIE_BARE_RET)
 				unwind(goroutine, &who.key, depth, who.tid, now, END_RETURN);
+			if (keep_clocks)
+				let_go_at_call(goroutine);
 		}
 	}
 	if (cause >= 0 && cause < DROP_CAUSES)
@@ -98,6 +121,7 @@ int call_exit(struct pt_regs *regs)
 	struct goroutine *goroutine;
 	struct frame *frame = NULL;
 	struct tally *tally;
+	bool matched;
 	__u64 depth;
 
 	if (!active || !wanted_process(who.tgid))
@@ -109,16 +133,23 @@ int call_exit(struct pt_regs *regs)
 	depth = who.stack_hi - (regs->sp + COOKIE_SP_TO_CFA(cookie));
 	goroutine = find_goroutine(&who.key);
 	if (goroutine && goroutine->goid == who.goid) {
+		if (keep_clocks)
+			now = hold_at_call(goroutine, who.key.g, now);
 		unwind(goroutine, &who.key, depth + 1, who.tid, now, END_PANIC);
 		if (goroutine->open)
 			frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 	}
-	if (frame && frame->depth == depth && frame->func == func) {
+	matched = frame && frame->depth == depth && frame->func == func;
+	if (matched)
 		close_frame(goroutine, &who.key, frame, who.tid, now, END_RETURN);
+	if (goroutine && goroutine->goid == who.goid) {
+		if (keep_clocks)
+			let_go_at_call(goroutine);
 		if (!goroutine->open && live_goroutines > crowded)
 			forget_goroutine(&who.key);
-		return 0;
 	}
+	if (matched)
+		return 0;
 	tally = tally_of(who.tgid, func);
 	if (tally)
 		add(&tally->unmatched_exits, 1);
@@ -145,9 +176,14 @@ int recovery(struct pt_regs *regs)
 		return 0;
 	goroutine_key_of(&key, g, ids >> 32);
 	goroutine = find_goroutine(&key);
-	if (goroutine)
-		unwind(goroutine, &key, head.words[1] - g_word(&head, layout->g_sched_sp) + 1, (__u32)ids,
-		       now, END_PANIC);
+	if (!goroutine || !goroutine->open)
+		return 0;
+	if (keep_clocks)
+		now = hold_at_call(goroutine, g, now);
+	unwind(goroutine, &key, head.words[1] - g_word(&head, layout->g_sched_sp) + 1, (__u32)ids, now,
+	       END_PANIC);
+	if (keep_clocks)
+		let_go_at_call(goroutine);
 	return 0;
 }
 
@@ -168,13 +204,106 @@ int death(struct pt_regs *regs)
 	goroutine = find_goroutine(&key);
 	if (!goroutine)
 		return 0;
+	if (keep_clocks && goroutine->open)
+		now = hold_at_call(goroutine, regs->ax, now);
 	unwind(goroutine, &key, 0, (__u32)ids, now, END_GOEXIT);
 	forget_goroutine(&key);
 	return 0;
 }
 
+/* At the entry of runtime.casgstatus(gp, old, new), most often on g0. */
+SEC("uprobe")
+int transition(struct pt_regs *regs)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 cookie = bpf_get_attach_cookie(regs);
+	const volatile struct layout *layout = layout_of(cookie);
+	__u32 slot = READ_REASON;
+	__u64 caller = 0;
+
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+		return 0;
+	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
+		return 0;
+	if (layout->park_high && (__u32)regs->cx == GO_WAITING) {
+		/* up to Go 1.19 only park_m has written g.waitreason before */
+		bpf_probe_read_user(&caller, sizeof(caller),
+				    (void *)(regs->sp + COOKIE_SP_TO_CFA(cookie) - 8));
+		caller -= regs->ip;
+		if ((__s64)caller < layout->park_low || (__s64)caller >= layout->park_high)
+			slot = layout->stale_slot;
+	}
+	clock_transition(layout, regs->ax, regs->cx, slot, now);
+	return 0;
+}
+
+/* On the conditional jump after an inlined compare-and-swap of g.atomicstatus. */
+SEC("uprobe")
+int inlined_transition(struct pt_regs *regs)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 cookie = bpf_get_attach_cookie(regs);
+	const volatile struct layout *layout = layout_of(cookie);
+	__u64 g, status;
+
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+		return 0;
+	if (regs->flags & EFLAGS_ZF)
+		return 0; /* the swap failed; it is tried again */
+	g = register_of(regs, CAS_GP(cookie));
+	status = register_of(regs, CAS_NEW(cookie));
+	if (CAS_NEW_IS_LOST(cookie) &&
+	    bpf_probe_read_user(&status, sizeof(__u32), (void *)(g + layout->g_atomicstatus)))
+		return 0;
+	clock_transition(layout, g, (__u32)status & ~GO_SCAN, READ_REASON, now);
+	return 0;
+}
+
+/* At the entry of runtime.preemptPark(gp), whose own status changes bypass casgstatus. */
+SEC("uprobe")
+int preemption(struct pt_regs *regs)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 cookie = bpf_get_attach_cookie(regs);
+	const volatile struct layout *layout = layout_of(cookie);
+
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+		return 0;
+	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
+		return 0;
+	clock_transition(layout, regs->ax, GO_PREEMPTED, layout->preempted_slot, now);
+	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int switched(__u64 *ctx)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	off_cpu((struct task_struct *)ctx[1], now);
+	on_cpu((struct task_struct *)ctx[2], now);
+	return 0;
+}
+
+SEC("tp_btf/sys_enter")
+int syscall_entered(__u64 *ctx)
+{
+	system_call(BIN_RUNNING, BIN_SYSCALL);
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int syscall_left(__u64 *ctx)
+{
+	system_call(BIN_SYSCALL, BIN_RUNNING);
+	return 0;
+}
+
 /* Keep these types in the BTF, from which Python learns them. */
 const struct call_record *record_layout __attribute__((unused));
+const struct waits_record *waits_layout __attribute__((unused));
+const enum bin *bins __attribute__((unused));
+const enum go_status *go_statuses __attribute__((unused));
 const enum record_kind *record_kinds __attribute__((unused));
 const enum call_end *call_ends __attribute__((unused));
 const enum drop_cause *drop_causes __attribute__((unused));

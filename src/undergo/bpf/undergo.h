@@ -17,17 +17,84 @@ enum cookie_flag {
 	COOKIE_BARE_RET = 4, /* the function is one RET: a hit is a whole call */
 };
 
+/* Cookie of an inlined transition: in place of the function, hardware numbers of registers. */
+#define CAS_GP(cookie) ((__u32)(cookie) & 15)
+#define CAS_NEW(cookie) ((__u32)(cookie) >> 4 & 15)
+#define CAS_NEW_IS_LOST(cookie) ((__u32)(cookie) >> 8 & 1) /* overwritten: read g.atomicstatus */
+
 #define MAX_EXECUTABLES 16
 #define INLINE_FRAMES 8
+#define WAIT_REASONS 64 /* values of g.waitreason; Go 1.27 has 47 */
+#define WAIT_SLOTS 24 /* what we tell apart; the last one takes all other reasons */
 
-/* Offsets in runtime.g and runtime.m, one set per executable. */
+/* What differs from executable to executable. */
 struct layout {
+	/* offsets in runtime.g and runtime.m */
 	__u32 g_m;
 	__u32 g_sched_sp;
 	__u32 g_atomicstatus;
 	__u32 g_goid;
 	__u32 g_waitreason;
 	__u32 m_curg;
+	/* runtime.park_m, relative to the probe in casgstatus; both 0 where g.waitreason can always be trusted */
+	__s32 park_low;
+	__s32 park_high;
+	__u32 stale_slot; /* of a wait whose reason cannot be trusted */
+	__u32 preempted_slot;
+	__u8 wait_slots[WAIT_REASONS]; /* slot of each value of g.waitreason */
+};
+
+/* runtime2.go, Go 1.17 to 1.27. */
+enum go_status {
+	GO_IDLE = 0,
+	GO_RUNNABLE = 1,
+	GO_RUNNING = 2,
+	GO_SYSCALL = 3,
+	GO_WAITING = 4,
+	GO_DEAD = 6,
+	GO_COPYSTACK = 8,
+	GO_PREEMPTED = 9,
+	GO_LEAKED = 10, /* 1.26 and later: still waiting */
+	GO_DEADEXTRA = 11, /* 1.26 and later */
+	GO_SCAN = 0x1000, /* or'ed to the others while somebody scans the stack */
+};
+
+/* The bins of a goroutine's clock; their sum is the wall time. */
+enum bin {
+	BIN_RUNNING = 0,
+	BIN_DESCHEDULED = 1,
+	BIN_SYSCALL = 2,
+	BIN_RUNNABLE = 3,
+	BIN_WAITING = 4,
+	BINS = 5,
+};
+
+/* ns per bin, and per wait reason: the waits add up to the bin `waiting`. */
+struct times {
+	__u64 bins[BINS];
+	__u64 waits[WAIT_SLOTS];
+};
+
+/* Where a goroutine's time went since we know it. */
+struct clock {
+	struct times spent; /* up to `since` */
+	__u64 since; /* ns, CLOCK_MONOTONIC */
+	__u64 pend; /* ns its thread was switched out inside our own program */
+	__u32 tid; /* of the thread that runs it, 0 if none does */
+	__u32 gaps; /* transitions that must have been missed */
+	__u8 bin; /* it is in now */
+	__u8 slot; /* of the wait it is in */
+	__u8 busy; /* one of our programs is at it */
+	__u8 reserved[5];
+};
+
+/* A thread: which goroutine it runs, as far as that is traced. */
+struct thread {
+	__u64 g;
+	__u64 g0; /* while a call on the system stack is traced */
+	__u64 in; /* when it last came onto a CPU, ns, CLOCK_MONOTONIC */
+	__u64 out; /* when it last left one */
+	__u64 offset; /* CLOCK_MONOTONIC minus the scheduler's clock */
 };
 
 /* A goroutine: exec keeps the tgid and may reuse the address, so the exec count belongs to the key. */
@@ -50,12 +117,16 @@ struct frame {
 	__u64 id;
 	__u32 func;
 	__u32 announced; /* a CALL_OPENED record was delivered */
+	__u32 gaps; /* of the clock, at the start */
+	__u32 reserved;
+	struct times before; /* the clock's, at the start */
 };
 
 struct goroutine {
 	__u64 goid; /* of the user's goroutine, also when this is a g0 */
 	__u32 open; /* number of open frames */
-	__u32 on_g0;
+	__u32 on_g0; /* this is a system stack */
+	struct clock clock;
 	struct frame frames[INLINE_FRAMES];
 };
 
@@ -71,13 +142,32 @@ enum call_end {
 enum record_kind {
 	CALL_OPENED = 1,
 	CALL_CLOSED = 2,
+	CALL_WAITS = 3,
+};
+
+enum call_flag {
+	CALL_HAS_SPLIT = 1, /* the clock was kept */
+	CALL_HAS_GAP = 2, /* but a transition is missing: only the wall time is right */
+	CALL_WAITS_LOST = 4, /* the ring had no room for its CALL_WAITS */
+};
+
+#define NEAR_WAITS 2
+#define FAR_WAITS 12
+
+/* Where a call's time went: its running time is the wall time less these. */
+struct split {
+	__u64 bins[BINS - 1]; /* ns, from BIN_DESCHEDULED on */
+	__u64 waits[NEAR_WAITS]; /* ns of the first reasons; the others precede in CALL_WAITS records */
+	__u8 slots[NEAR_WAITS]; /* of these reasons */
+	__u8 reserved[6];
 };
 
 /* One record of the hot ring; every kind has this size, so that a batch decodes as one array. */
 struct call_record {
 	__u8 kind;
 	__u8 end;
-	__u16 reserved;
+	__u8 flags;
+	__u8 reserved;
 	__u32 func;
 	__u64 start; /* ns, CLOCK_MONOTONIC */
 	__u64 wall; /* ns; 0 in CALL_OPENED */
@@ -88,7 +178,16 @@ struct call_record {
 	__u32 tid;
 	__u32 depth; /* open traced callers */
 	__u32 reserved2;
-	__u64 spare[7]; /* with the ring header: 128 bytes */
+	struct split split; /* of CALL_CLOSED; with the ring header 128 bytes */
+};
+
+/* Wait reasons of the call that the next CALL_CLOSED of this id closes. */
+struct waits_record {
+	__u8 kind;
+	__u8 count;
+	__u8 slots[14];
+	__u64 id;
+	__u64 waits[FAR_WAITS]; /* ns */
 };
 
 enum drop_cause {
@@ -126,5 +225,8 @@ struct latency {
 	__u64 sum; /* ns */
 	__u64 inverse_min; /* ~min: zero-initialised memory then means "none yet" */
 	__u64 max; /* ns */
+	struct times spent;
+	__u64 unsplit; /* calls with a gap in their clock; their times are not in `spent` */
+	__u64 unsplit_sum; /* ns */
 	__u64 buckets[BUCKETS];
 };

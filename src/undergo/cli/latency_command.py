@@ -10,21 +10,24 @@ from contextlib import ExitStack
 
 import click
 
-from undergo.cli.options import DURATION, Request, session_options
+from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
     account,
     announce,
+    can_split,
     end,
     follow,
     leave,
     say_ledger,
     session,
+    slots_of,
 )
 from undergo.cli.targets import requested
 from undergo.events.calls import Latency
 from undergo.events.decode import latencies
 from undergo.kernel.session import OpenFrame, Session, Wanted
+from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
 from undergo.views.histogram import histogram
@@ -34,6 +37,7 @@ from undergo.views.style import palette
 
 @click.command("latency")
 @session_options
+@split_option
 @click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
 @click.option(
     "--sort", type=click.Choice(list(SORT_KEYS)), default="sum", show_default=True, help="order of the rows"
@@ -41,6 +45,7 @@ from undergo.views.style import palette
 @click.option("--histogram", "with_histogram", is_flag=True, help="a histogram per function below the table")
 def command(
     request: Request,
+    split: bool,
     interval: int | None,
     sort: str,
     with_histogram: bool,
@@ -55,13 +60,16 @@ def command(
     """
     style = palette(request.color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
-        targets, plans = requested(stack, request)
+        targets, plans = requested(stack, request, CLOCK_ROLES if split else FRAME_ROLES)
         if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
+        split = split and can_split(plans)
+        reasons = slots_of(targets.executables).names if split else None
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
         wanted = Wanted(
             aggregate=True,
+            split=split,
             pids=tuple(targets.pids) if targets.pids is not None else None,
             goids=request.goids,
             goroutines=request.max_goroutines,
@@ -70,7 +78,7 @@ def command(
 
         def show(running: Session, frames: tuple[OpenFrame, ...], *, final: bool) -> None:
             nonlocal again
-            rows = list(latencies(running.latencies(), frames))
+            rows = list(latencies(running.latencies(), frames, reasons))
             if request.as_json:
                 text = "".join(jsonlines.latency(row, names[row.func]) for row in rows)
             else:

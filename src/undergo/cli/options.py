@@ -119,6 +119,14 @@ class Request:
     color: str
 
 
+split_option = click.option(
+    "--split/--no-split",
+    default=True,
+    show_default=True,
+    help="where the time went; without, fewer probes and no tracepoints",
+)
+
+
 def session_options(command: _Command) -> _Command:
     """The options of every tracing command, given to it as one Request before its own."""
 

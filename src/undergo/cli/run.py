@@ -17,8 +17,10 @@ from undergo.cli.targets import Targets
 from undergo.events.calls import Ledger
 from undergo.events.decode import ledger
 from undergo.goexe.executable import GoExecutable
+from undergo.goexe.wait_reasons import wait_reasons
 from undergo.kernel.session import OpenFrame, Session, Traced, Wanted
-from undergo.plan.probe_plan import ProbePlan
+from undergo.plan.probe_plan import ProbePlan, Role
+from undergo.plan.wait_slots import WaitSlots, wait_slots
 from undergo.target.launch import end_like
 from undergo.views import jsonlines
 from undergo.views.ledger import ledger_lines
@@ -68,11 +70,26 @@ class Stopper:
 def traced(executables: Sequence[GoExecutable], plans: Sequence[ProbePlan]) -> list[Traced]:
     """The session's view of executables and their plans; those without functions are left out."""
     found = []
-    for executable, plan in zip(executables, plans, strict=True):
-        layout = executable.layout
-        offsets = {name: getattr(layout, name) for name in _OFFSETS}
-        found.append(Traced(plan, executable.elf.fileno(), offsets))
+    slots = slots_of(executables)
+    for executable, plan, row in zip(executables, plans, slots.rows, strict=True):
+        layout: dict[str, object] = {name: getattr(executable.layout, name) for name in _OFFSETS}
+        layout |= {"wait_slots": row, "stale_slot": slots.stale, "preempted_slot": slots.preempted}
+        caller = next((r for r in plan.runtime if r.truthful_caller), None)
+        if caller is not None and caller.truthful_caller is not None:
+            low, high = caller.truthful_caller
+            layout |= {"park_low": low - caller.site.address, "park_high": high - caller.site.address}
+        found.append(Traced(plan, executable.elf.fileno(), layout))
     return found
+
+
+def can_split(plans: Sequence[ProbePlan]) -> bool:
+    """Whether every executable's status transitions are seen: else no split would be right."""
+    return all(any(site.role == Role.TRANSITION for site in plan.runtime) for plan in plans)
+
+
+def slots_of(executables: Sequence[GoExecutable]) -> WaitSlots:
+    """The wait reasons that a session of these executables tells apart."""
+    return wait_slots(wait_reasons(executable.build.version) for executable in executables)
 
 
 _OFFSETS = ("g_m", "g_sched_sp", "g_atomicstatus", "g_goid", "g_waitreason", "m_curg")

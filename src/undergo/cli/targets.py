@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from undergo.cli.options import Request
 from undergo.errors import PermissionDeniedError, TargetError, UsageError
 from undergo.goexe.executable import GoExecutable
-from undergo.plan.planner import make_plan
-from undergo.plan.probe_plan import ProbePlan
+from undergo.plan.planner import FRAME_ROLES, make_plan
+from undergo.plan.probe_plan import ProbePlan, Role
 from undergo.target.end import ProcessEnd
 from undergo.target.identity import Identity
 from undergo.target.launch import LaunchedCommand
@@ -98,7 +98,9 @@ def _open(stack: ExitStack, path: str, display: str) -> GoExecutable:
     return opened
 
 
-def requested(stack: ExitStack, request: Request) -> tuple[Targets, list[ProbePlan]]:
+def requested(
+    stack: ExitStack, request: Request, roles: Collection[Role] = FRAME_ROLES
+) -> tuple[Targets, list[ProbePlan]]:
     """The targets and plans of a tracing command; a command to run is held before its first instruction."""
     targets = open_targets(
         stack,
@@ -109,10 +111,12 @@ def requested(stack: ExitStack, request: Request) -> tuple[Targets, list[ProbePl
         as_root=request.as_root,
         launch=not request.dry_run,
     )
-    return targets, plan_all(targets, request.patterns, request.max_probes)
+    return targets, plan_all(targets, request.patterns, request.max_probes, roles)
 
 
-def plan_all(targets: Targets, patterns: Sequence[str], max_probes: int) -> list[ProbePlan]:
+def plan_all(
+    targets: Targets, patterns: Sequence[str], max_probes: int, roles: Collection[Role] = FRAME_ROLES
+) -> list[ProbePlan]:
     """One plan per executable, functions numbered through. Raises UsageError, among others for no match at all."""
     if not patterns:
         raise UsageError("name the functions to trace with -f", "-f 'main.*', or -f '/regex/'")
@@ -121,7 +125,7 @@ def plan_all(targets: Targets, patterns: Sequence[str], max_probes: int) -> list
     for index, executable in enumerate(targets.executables):
         executable.elf.require_this_machine()
         try:
-            plan = make_plan(executable, index, first, patterns, max_probes=max_probes)
+            plan = make_plan(executable, index, first, patterns, roles=roles, max_probes=max_probes)
         except UsageError as error:
             # with several programs a pattern need not match in each
             if len(targets.executables) == 1 or "more than" in error.message:

@@ -10,21 +10,24 @@ from dataclasses import replace
 
 import click
 
-from undergo.cli.options import DURATION, Request, session_options
+from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
     account,
     announce,
+    can_split,
     end,
     follow,
     leave,
     say_ledger,
     session,
+    slots_of,
 )
 from undergo.cli.targets import requested
 from undergo.events.calls import Call, CallOpened, Ledger
-from undergo.events.decode import calls, epoch_offset, still_open
+from undergo.events.decode import CallDecoder, epoch_offset, still_open
 from undergo.kernel.session import Wanted
+from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
 from undergo.views.style import palette
@@ -33,6 +36,7 @@ from undergo.views.tree import CallTree
 
 @click.command("trace")
 @session_options
+@split_option
 @click.option(
     "--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers"
 )
@@ -40,6 +44,7 @@ from undergo.views.tree import CallTree
 @click.option("--max-calls", type=click.IntRange(1), help="stop after this many calls")
 def command(
     request: Request,
+    split: bool,
     min_duration: int,
     depth: int | None,
     max_calls: int | None,
@@ -55,13 +60,16 @@ def command(
     """
     style = palette(request.color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
-        targets, plans = requested(stack, request)
+        targets, plans = requested(stack, request, CLOCK_ROLES if split else FRAME_ROLES)
         if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
+        split = split and can_split(plans)
+        reasons = slots_of(targets.executables).names
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
         wanted = Wanted(
             stream_calls=True,
+            split=split,
             pids=tuple(targets.pids) if targets.pids is not None else None,
             goids=request.goids,
             min_duration=min_duration,
@@ -84,17 +92,18 @@ def command(
 
         with session(targets, plans, wanted) as running:
             announce(targets, plans, request.as_json, style)
+            decoder = CallDecoder(offset, reasons, running.dtype("waits_record"))
             if not request.as_json:
                 jsonlines.write_batch(out, tree.header() + "\n")
 
             def each() -> bool:
-                show(calls(running.read(), offset))
+                show(decoder.feed(running.read()))
                 return not limit.reached()
 
             follow(running, targets, stopper, request.duration, each)
             ending = end(running, targets)
-            show(calls(running.read(), offset))
-            show([*still_open(ending.frames, ending.at, offset, ending.died)])
+            show(decoder.feed(running.read()))
+            show([*still_open(ending.frames, ending.at, offset, ending.died, reasons)])
             row = limit.account(account(running, ending, aggregated=False))
         if not request.as_json:
             text = tree.finish(ending.at + offset)

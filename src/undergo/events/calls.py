@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 End = Literal["return", "panic", "goexit", "died", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where a stretch of wall time went, in ns; the five add up to it, and the waits to `waiting_ns`.
+
+    `waits` maps wait reasons to ns, in no order; what is missing there of `waiting_ns` was lost with a record.
+    """
+
+    running_ns: int
+    descheduled_ns: int
+    syscall_ns: int
+    runnable_ns: int
+    waiting_ns: int
+    waits: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,8 @@ class Call:
     start_ts_ns: int
     wall_ns: int
     end: End
+    split: Split | None = None  # None: no clock was kept, or a transition was lost
+    gap: bool = False  # a transition was lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +71,11 @@ class Latency:
     p50_ns: int
     p90_ns: int
     p99_ns: int
-    histogram: tuple[
-        tuple[int, int, int], ...
-    ]  # (low_ns inclusive, high_ns exclusive, count), empty buckets left out
+    #: (low_ns inclusive, high_ns exclusive, count), empty buckets left out
+    histogram: tuple[tuple[int, int, int], ...]
+    split: Split | None = None  # of the calls that ended; None: no clocks were kept
+    unsplit: int = 0  # calls whose transitions were lost: in the figures above, not in `split`
+    unsplit_ns: int = 0  # their wall time
 
 
 @dataclass(frozen=True, slots=True)

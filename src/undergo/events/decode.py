@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from undergo.events.calls import Call, CallOpened, End, Latency, Ledger
+from undergo.events.calls import Call, CallOpened, End, Latency, Ledger, Split
 from undergo.kernel.session import OpenFrame
 
-_OPENED = 1  # enum record_kind
+_OPENED, _WAITS = 1, 3  # enum record_kind
+_HAS_SPLIT, _HAS_GAP = 1, 2  # enum call_flag
+_MOST_EARLY = 10_000
 ENDS: tuple[End, ...] = ("return", "panic", "goexit", "died", "open")  # enum call_end
 _BUCKET_BITS = 2
 
@@ -21,22 +23,67 @@ def epoch_offset() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
-def calls(records: npt.NDArray[np.void], offset: int) -> list[Call | CallOpened]:
-    """Decodes a batch of struct call_record, in order; `offset` as from `epoch_offset`."""
-    starts = records["start"].astype(np.int64) + offset
-    columns = [records[name].tolist() for name in ("id", "parent", "tgid", "tid", "goid", "func", "depth")]
-    kinds, walls, ends = records["kind"].tolist(), records["wall"].tolist(), records["end"].tolist()
-    return [
-        CallOpened(id, parent, pid, tid, goid, func, depth, start)
-        if kind == _OPENED
-        else Call(id, parent, pid, tid, goid, func, depth, start, wall, ENDS[end])
-        for id, parent, pid, tid, goid, func, depth, start, kind, wall, end in zip(
-            *columns, starts.tolist(), kinds, walls, ends, strict=True
-        )
-    ]
+class CallDecoder:
+    """Decodes batches of struct call_record in the order they came."""
+
+    def __init__(self, offset: int, reasons: Sequence[str], waits: np.dtype[np.void]) -> None:
+        """`offset` as from `epoch_offset`, `reasons` the names of the wait slots, `waits` struct waits_record."""
+        self._offset = offset
+        self._reasons = reasons
+        self._waits = waits
+        self._early: dict[int, dict[str, int]] = {}  # by call: wait reasons that its own record has no room for
+
+    def feed(self, records: npt.NDArray[np.void]) -> list[Call | CallOpened]:
+        """The calls of a batch."""
+        kinds = records["kind"]
+        if _WAITS in kinds:
+            self._note(records[kinds == _WAITS].view(self._waits))
+            records = records[kinds != _WAITS]
+        starts = records["start"].astype(np.int64) + self._offset
+        columns = [records[name].tolist() for name in ("id", "parent", "tgid", "tid", "goid", "func", "depth")]
+        kinds, walls, ends = records["kind"].tolist(), records["wall"].tolist(), records["end"].tolist()
+        flags, splits = records["flags"].tolist(), self._splits(records)
+        return [
+            CallOpened(id, parent, pid, tid, goid, func, depth, start)
+            if kind == _OPENED
+            else Call(
+                id, parent, pid, tid, goid, func, depth, start, wall, ENDS[end], split, bool(flag & _HAS_GAP)
+            )
+            for id, parent, pid, tid, goid, func, depth, start, kind, wall, end, flag, split in zip(
+                *columns, starts.tolist(), kinds, walls, ends, flags, splits, strict=True
+            )
+        ]
+
+    def _note(self, rows: npt.NDArray[np.void]) -> None:
+        if len(self._early) > _MOST_EARLY:  # the records they belong to were dropped
+            self._early.clear()
+        for row in rows:
+            count = int(row["count"])
+            waits = self._early.setdefault(int(row["id"]), {})
+            for slot, ns in zip(row["slots"][:count].tolist(), row["waits"].tolist(), strict=False):
+                waits[self._reasons[slot]] = ns
+
+    def _splits(self, records: npt.NDArray[np.void]) -> Iterator[Split | None]:
+        split = records["split"]
+        bins, waits, slots = split["bins"], split["waits"].tolist(), split["slots"].tolist()
+        running = (records["wall"] - bins.sum(axis=1)).tolist()
+        known = (records["flags"] & (_HAS_SPLIT | _HAS_GAP)) == _HAS_SPLIT
+        for index, (has, ours, others) in enumerate(zip(known.tolist(), running, bins.tolist(), strict=True)):
+            if not has:
+                yield None
+                continue
+            reasons = {}
+            if others[3]:
+                names = self._reasons
+                reasons = {names[slot]: ns for slot, ns in zip(slots[index], waits[index], strict=True) if ns}
+                if self._early:
+                    reasons |= self._early.pop(int(records["id"][index]), {})
+            yield Split(ours, *others, reasons)
 
 
-def still_open(frames: Sequence[OpenFrame], now: int, offset: int, died: frozenset[int]) -> list[Call]:
+def still_open(
+    frames: Sequence[OpenFrame], now: int, offset: int, died: frozenset[int], reasons: Sequence[str]
+) -> list[Call]:
     """Calls that were open when tracing ended at `now` (ns, CLOCK_MONOTONIC), callees first."""
     return [
         Call(
@@ -48,11 +95,24 @@ def still_open(frames: Sequence[OpenFrame], now: int, offset: int, died: frozens
             func=frame.func,
             depth=frame.depth,
             start_ts_ns=frame.start + offset,
-            wall_ns=now - frame.start,
+            wall_ns=max(0, now - frame.start),
             end="died" if frame.pid in died else "open",
+            split=_split_so_far(frame, now, reasons),
+            gap=frame.gap,
         )
         for frame in reversed(frames)
     ]
+
+
+def _split_so_far(frame: OpenFrame, now: int, reasons: Sequence[str]) -> Split | None:
+    if frame.gap or not frame.bins:
+        return None
+    bins, waits = list(frame.bins), list(frame.waits)
+    since = max(0, now - max(frame.start, frame.since))
+    bins[frame.bin] += since
+    if frame.bin == len(bins) - 1:
+        waits[frame.slot] += since
+    return Split(*bins, {reasons[slot]: ns for slot, ns in enumerate(waits) if ns})
 
 
 def bucket_bounds(index: int) -> tuple[int, int]:
@@ -66,9 +126,14 @@ def bucket_bounds(index: int) -> tuple[int, int]:
 
 
 def latencies(
-    tables: Iterable[tuple[int, int, npt.NDArray[np.void]]], frames: Sequence[OpenFrame]
+    tables: Iterable[tuple[int, int, npt.NDArray[np.void]]],
+    frames: Sequence[OpenFrame],
+    reasons: Sequence[str] | None = None,
 ) -> Iterator[Latency]:
-    """Sums struct latency over CPUs; `frames` are the calls still open."""
+    """Sums struct latency over CPUs; `frames` are the calls still open.
+
+    `reasons` are the names of the wait slots; None if no clocks were kept.
+    """
     open_calls: dict[tuple[int, int], int] = {}
     for frame in frames:
         key = (frame.pid, frame.func)
@@ -93,9 +158,20 @@ def latencies(
             p90_ns=p90,
             p99_ns=p99,
             histogram=histogram,
+            split=_summed(values["spent"], reasons),
+            unsplit=int(values["unsplit"].sum()),
+            unsplit_ns=int(values["unsplit_sum"].sum()),
         )
     for (pid, func), still in open_calls.items():
         yield Latency(pid, func, still, 0, still, 0, 0, 0, 0, 0, 0, ())
+
+
+def _summed(times: npt.NDArray[np.void], reasons: Sequence[str] | None) -> Split | None:
+    if reasons is None:
+        return None
+    waits = times["waits"].sum(axis=0).tolist()
+    named = {reason: ns for reason, ns in zip(reasons, waits, strict=False) if ns}
+    return Split(*times["bins"].sum(axis=0).tolist(), named)
 
 
 def percentile(histogram: Sequence[tuple[int, int, int]], share: float, smallest: int, largest: int) -> int:

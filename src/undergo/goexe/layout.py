@@ -1,6 +1,6 @@
 """Where the Go runtime keeps what we read: byte offsets inside runtime.g and runtime.m.
 
-They come from the executable's DWARF, else from `layout_table.json`, which `tools/make_layout_table.py`
+They come from the executable's DWARF, else from `layout_table.json`, which `tools/make_runtime_tables.py`
 makes by compiling with each toolchain. They are the same on amd64 and arm64, and patch releases do not
 differ.
 """

@@ -1,8 +1,8 @@
 """Putting the probes in, and taking them out.
 
 The path given to the kernel is our own open descriptor of the executable, so that what was verified is what is
-probed, whatever happens to the file's name. Order: the runtime's own sites, exits, entries; only then are the
-programs told to be active.
+probed, whatever happens to the file's name. Order: the kernel's tracepoints, the runtime's own sites, exits,
+entries; only then are the programs told to be active.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ from typing import Any
 from undergo.errors import KernelError, TargetError
 from undergo.kernel.libbpf import create_uprobe_multi_link
 from undergo.kernel.program import Program
-from undergo.plan.probe_plan import ProbePlan, Role, Site, cookie
+from undergo.plan.probe_plan import ProbePlan, Role, Site, cookie, cookie_of
 
 #: The BPF program of each role, in the order of attaching.
 PROGRAM_OF_ROLE = {
     Role.RECOVERY: "recovery",
     Role.DEATH: "death",
+    Role.PREEMPTION: "preemption",
+    Role.TRANSITION: "transition",
+    Role.INLINED_TRANSITION: "inlined_transition",
     Role.EXIT: "call_exit",
     Role.ENTRY: "call_entry",
 }
+
+
+#: Programs on the kernel's own tracepoints, by which clocks are kept. Every process pays for these a little.
+TRACEPOINTS = ("switched", "syscall_left", "syscall_entered")
 
 
 class Probes:
@@ -35,6 +42,17 @@ class Probes:
         self._multi = uprobe_multi
         self._links: list[int] = []
         self._singles: list[Any] = []
+
+    def attach_tracepoints(self) -> None:
+        """Attaches `TRACEPOINTS`. Raises KernelError if the kernel refuses."""
+        for name in TRACEPOINTS:
+            try:
+                self._singles.append(self._program.attach_tracepoint(name))
+            except OSError as error:
+                raise KernelError(
+                    f"the kernel refused the tracepoint program {name}: {error.strerror or error}",
+                    "--no-split does without; `undergo doctor` shows what this kernel can do",
+                ) from None
 
     def attach(self, plan: ProbePlan, descriptor: int) -> None:
         """Attaches a plan to the executable behind `descriptor`.
@@ -79,7 +97,7 @@ class Probes:
 
 def _probes(plan: ProbePlan) -> Iterable[tuple[Role, Site, int]]:
     for runtime in plan.runtime:
-        yield runtime.role, runtime.site, cookie(0, plan.executable, runtime.site)
+        yield runtime.role, runtime.site, cookie_of(runtime, plan.executable)
     for function in plan.functions:
         yield Role.ENTRY, function.entry, cookie(function.id, plan.executable, function.entry)
         for site in function.exits:

@@ -23,6 +23,7 @@ void bpf_object__close(struct bpf_object *obj);
 struct bpf_program *bpf_object__find_program_by_name(const struct bpf_object *obj, const char *name);
 struct bpf_program *bpf_object__next_program(const struct bpf_object *obj, struct bpf_program *prog);
 const char *bpf_program__name(const struct bpf_program *prog);
+const char *bpf_program__section_name(const struct bpf_program *prog);
 int bpf_program__set_autoload(struct bpf_program *prog, bool autoload);
 int bpf_program__set_expected_attach_type(struct bpf_program *prog, int type);
 int bpf_program__fd(const struct bpf_program *prog);

@@ -26,12 +26,13 @@ HISTOGRAM_BYTES = 1 << 28
 class Settings:
     """What is fixed before loading. Times in ns."""
 
-    layouts: tuple[Mapping[str, int], ...]  # per executable, field names of struct layout
+    layouts: tuple[Mapping[str, Any], ...]  # per executable, field names of struct layout
     programs: tuple[str, ...]  # programs to load; the others are not verified
     filter_tgids: bool = False
     filter_goids: bool = False
     stream_calls: bool = False
     aggregate: bool = False
+    keep_clocks: bool = False
     min_duration: int = 0
     max_depth: int = 0
     ring_bytes: int = 1 << 24
@@ -69,7 +70,7 @@ class Program:
         while program := self._lib.bpf_object__next_program(self._object, program):
             name = ffi.string(self._lib.bpf_program__name(program)).decode()
             self._lib.bpf_program__set_autoload(program, name in settings.programs)
-            if settings.uprobe_multi:
+            if settings.uprobe_multi and self._section(program) == "uprobe":
                 self._lib.bpf_program__set_expected_attach_type(program, BPF_TRACE_UPROBE_MULTI)
         self._size("records", settings.ring_bytes if settings.stream_calls else 4096)
         self._size("goroutines", settings.goroutines)
@@ -84,13 +85,14 @@ class Program:
         layout = self.btf.dtype("layout")
         layouts = np.zeros(len(settings.layouts), layout)
         for row, known in zip(layouts, settings.layouts, strict=True):
-            for name in layout.names or ():
-                row[name] = known[name]
+            for name, value in known.items():
+                row[name] = value
         numbers = {
             "filter_tgids": settings.filter_tgids,
             "filter_goids": settings.filter_goids,
             "stream_calls": settings.stream_calls,
             "aggregate": settings.aggregate,
+            "keep_clocks": settings.keep_clocks,
             "has_bpf_loop": settings.bpf_loop,
             "min_duration": settings.min_duration,
             "max_depth": settings.max_depth,
@@ -117,6 +119,9 @@ class Program:
     def _size(self, name: str, entries: int) -> None:
         self._lib.bpf_map__set_max_entries(self._map(name), entries)
 
+    def _section(self, program: Any) -> str:
+        return str(ffi.string(self._lib.bpf_program__section_name(program)).decode())
+
     def set_active(self, active: bool) -> None:
         """Lets the programs begin, or makes every one of them return at once."""
         self.put(".data.active", bytes(4), int(active).to_bytes(4, "little"))
@@ -139,8 +144,15 @@ class Program:
             raise OSError(ffi.errno, "attach_uprobe")
         return link
 
+    def attach_tracepoint(self, name: str) -> Any:
+        """Puts a program on the tracepoint its section names; returns libbpf's link. Raises OSError."""
+        link = self._lib.bpf_program__attach(self._named(name))
+        if not link:
+            raise OSError(ffi.errno, os.strerror(ffi.errno))
+        return link
+
     def detach_one(self, link: Any) -> None:
-        """Undoes `attach_one`."""
+        """Undoes `attach_one` and `attach_tracepoint`."""
         self._lib.bpf_link__destroy(link)
 
     def map_fd(self, name: str) -> int:

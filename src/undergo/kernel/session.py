@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from undergo.kernel.attach import PROGRAM_OF_ROLE, Probes
+from undergo.kernel.attach import PROGRAM_OF_ROLE, TRACEPOINTS, Probes
 from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
 from undergo.kernel.program import Program, Settings, names
 from undergo.kernel.ring import Ring
-from undergo.plan.probe_plan import ProbePlan
+from undergo.plan.probe_plan import ProbePlan, Role
 
 INLINE_FRAMES = 8  # bpf/undergo.h
 
@@ -24,7 +25,7 @@ class Traced:
 
     plan: ProbePlan
     descriptor: int
-    layout: dict[str, int]
+    layout: Mapping[str, Any]  # fields of struct layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Wanted:
 
     stream_calls: bool = False
     aggregate: bool = False
+    split: bool = False  # keep clocks: where the time of each call goes
     pids: tuple[int, ...] | None = None  # None: every process of the executables
     goids: tuple[int, ...] = ()
     min_duration: int = 0
@@ -43,7 +45,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class OpenFrame:
-    """A call that is still open. `start` in ns, CLOCK_MONOTONIC."""
+    """A call that is still open. `start` and `since` in ns, CLOCK_MONOTONIC."""
 
     id: int
     parent: int
@@ -52,6 +54,13 @@ class OpenFrame:
     func: int
     depth: int
     start: int
+    #: the clock, if one is kept: ns per bin and per wait slot since the start, up to `since`
+    bins: tuple[int, ...] = ()
+    waits: tuple[int, ...] = ()
+    since: int = 0
+    bin: int = 0  # it has been in since then
+    slot: int = 0  # of the wait, if that is what it is in
+    gap: bool = False  # a transition was lost
 
 
 class Session:
@@ -71,15 +80,18 @@ class Session:
         """
         functions = sum(len(one.plan.functions) for one in traced)
         processes = len(wanted.pids) if wanted.pids is not None else 8
+        roles = {one.role for each in traced for one in each.plan.runtime} | {Role.ENTRY, Role.EXIT}
+        programs = [PROGRAM_OF_ROLE[role] for role in PROGRAM_OF_ROLE if role in roles]
         multi = has_uprobe_multi() if uprobe_multi is None else uprobe_multi
         self._program = Program(
             Settings(
                 layouts=tuple(one.layout for one in traced),
-                programs=tuple(PROGRAM_OF_ROLE.values()),
+                programs=(*programs, *(TRACEPOINTS if wanted.split else ())),
                 filter_tgids=wanted.pids is not None,
                 filter_goids=bool(wanted.goids),
                 stream_calls=wanted.stream_calls,
                 aggregate=wanted.aggregate,
+                keep_clocks=wanted.split,
                 min_duration=wanted.min_duration,
                 max_depth=wanted.max_depth,
                 ring_bytes=wanted.ring_bytes,
@@ -89,6 +101,7 @@ class Session:
                 bpf_loop=has_bpf_loop() if bpf_loop is None else bpf_loop,
             )
         )
+        self._split = wanted.split
         self._probes = Probes(self._program, uprobe_multi=multi)
         self._ring: Ring | None = None
         try:
@@ -99,6 +112,8 @@ class Session:
             if wanted.stream_calls:
                 record = self._program.btf.dtype("call_record")
                 self._ring = Ring(self._program.map_fd("records"), wanted.ring_bytes, record)
+            if wanted.split:
+                self._probes.attach_tracepoints()
             for one in traced:
                 self._probes.attach(one.plan, one.descriptor)
             self._program.set_active(True)
@@ -175,10 +190,15 @@ class Session:
                         func=int(frame["func"]),
                         depth=index,
                         start=int(frame["start"]),
+                        **(_clock(goroutine["clock"], frame) if self._split else {}),
                     )
                 )
                 parent = int(frame["id"])
         return found
+
+    def dtype(self, name: str) -> np.dtype[np.void]:
+        """The layout of `struct name` of bpf/undergo.h."""
+        return self._program.btf.dtype(name)
 
     def drop_causes(self) -> list[str]:
         """Names of the counters in tally.dropped."""
@@ -198,3 +218,15 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _clock(clock: np.void, frame: np.void) -> dict[str, Any]:
+    spent, before = clock["spent"], frame["before"]
+    return {
+        "bins": tuple((spent["bins"] - before["bins"]).tolist()),
+        "waits": tuple((spent["waits"] - before["waits"]).tolist()),
+        "since": int(clock["since"]),
+        "bin": int(clock["bin"]),
+        "slot": int(clock["slot"]),
+        "gap": bool(clock["gaps"] != frame["gaps"]),
+    }

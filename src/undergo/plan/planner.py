@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from undergo.goexe.functions import FunctionTable
 
 FRAME_ROLES: Final = frozenset({Role.RECOVERY, Role.DEATH})  # what exact calls need
-CLOCK_ROLES: Final = frozenset({*FRAME_ROLES, Role.TRANSITION, Role.INLINED_TRANSITION})  # and their time
+TRANSITION_ROLES: Final = frozenset({Role.TRANSITION, Role.INLINED_TRANSITION, Role.PREEMPTION})
+CLOCK_ROLES: Final = FRAME_ROLES | TRANSITION_ROLES  # and where their time goes
 
 _NAMED_CALLERS: Final = 3  # of an inlined function, in a message
 _DETAILED: Final = 20  # issues about inlining that name callers; looking them up costs milliseconds each

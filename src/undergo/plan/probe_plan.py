@@ -26,6 +26,7 @@ class Role(StrEnum):
     EXIT = "exit"
     RECOVERY = "recovery"  # runtime.recovery, at its `call gogo`
     DEATH = "death"  # runtime.goexit0, a goroutine ends
+    PREEMPTION = "preemption"  # runtime.preemptPark, which bypasses casgstatus
     TRANSITION = "transition"  # runtime.casgstatus
     INLINED_TRANSITION = "inlined transition"  # an inlined CAS of atomicstatus
 
@@ -73,6 +74,8 @@ class RuntimeSite:
     function: Function
     site: Site
     registers: CasRegisters | None = None  # INLINED_TRANSITION only
+    #: TRANSITION up to Go 1.19: addresses [low, high) of the one caller that has written g.waitreason before
+    truthful_caller: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,15 @@ class ProbePlan:
     def probes(self) -> int:
         """Number of addresses that get a probe."""
         return len(self.runtime) + sum(1 + len(f.exits) for f in self.functions)
+
+
+def cookie_of(runtime: RuntimeSite, executable: int) -> int:
+    """The attach cookie of a site in the runtime: in place of a function, the registers of its operands."""
+    operands = 0
+    if runtime.registers is not None:
+        new = runtime.registers.new
+        operands = runtime.registers.gp | (1 << 8 if new is None else new << 4)
+    return cookie(operands, executable, runtime.site)
 
 
 def cookie(function: int, executable: int, site: Site) -> int:

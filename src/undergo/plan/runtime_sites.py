@@ -4,6 +4,7 @@ Facts of runtime/proc.go, panic.go and asm_amd64.s, Go 1.17 to 1.27:
     recovery     never returns; it leaves by calling gogo with the recovering frame's SP in g.sched
     goexit0(gp)  runs on g0 when a goroutine is done
     casgstatus   (gp, old, new) in AX, BX, CX; PGO and iter.Pull have copies of its CAS elsewhere
+    preemptPark  (gp) changes the status by itself
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ _SKIPPED: Final = frozenset(
     )
 )
 _REACH: Final = 8  # instructions between the compare-and-swap and its conditional jump
-_AT_ENTRY: Final = {Role.DEATH: "runtime.goexit0", Role.TRANSITION: "runtime.casgstatus"}
+_AT_ENTRY: Final = {
+    Role.DEATH: "runtime.goexit0",
+    Role.PREEMPTION: "runtime.preemptPark",
+    Role.TRANSITION: "runtime.casgstatus",
+}
+_REASON_ALWAYS_WRITTEN: Final = (1, 20)  # from then on every caller writes g.waitreason before the transition
 
 
 def runtime_sites(executable: GoExecutable, roles: Collection[Role]) -> tuple[list[RuntimeSite], list[Issue]]:
@@ -70,7 +76,11 @@ def _at_entry(executable: GoExecutable, role: Role, name: str) -> tuple[list[Run
     placement = place(function, code, pcsp, executable.file_offset(function.entry))
     if placement.entry is None:
         return [], list(placement.issues)
-    return [RuntimeSite(role, function, placement.entry)], []
+    caller = None
+    if role == Role.TRANSITION and executable.build.version < _REASON_ALWAYS_WRITTEN:
+        park = executable.functions.named("runtime.park_m")
+        caller = (park.entry, park.end) if park is not None else (0, 0)
+    return [RuntimeSite(role, function, placement.entry, truthful_caller=caller)], []
 
 
 def _recovery(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, BinaryIO
 
 from undergo.events.calls import Call, Latency, Ledger
@@ -61,9 +62,25 @@ class CallLines:
             lines.append(
                 f'{{"v":1,"type":"call","id":{c.id},"parent":{c.parent},"pid":{c.pid},"tid":{c.tid},'
                 f'"goid":{c.goid},"func":{name},"depth":{c.depth},"start_ts_ns":{c.start_ts_ns},'
-                f'"wall_ns":{c.wall_ns},"end":"{c.end}"}}\n'
+                f'"wall_ns":{c.wall_ns},"end":"{c.end}"{self._split(c)}}}\n'
             )
         return "".join(lines)
+
+
+    def _split(self, c: Call) -> str:
+        split = c.split
+        if split is None:
+            return _NO_SPLIT if c.gap else ""
+        waits = _encode(split.waits) if split.waits else "{}"
+        return (
+            f',"running_ns":{split.running_ns},"descheduled_ns":{split.descheduled_ns},'
+            f'"syscall_ns":{split.syscall_ns},"runnable_ns":{split.runnable_ns},'
+            f'"waiting_ns":{split.waiting_ns},"waits":{waits}'
+        )
+
+
+#: Of a call some of whose transitions were lost.
+_NO_SPLIT = ',"running_ns":null,"descheduled_ns":null,"syscall_ns":null,"runnable_ns":null,"waiting_ns":null,"waits":null'
 
 
 def latency(row: Latency, name: str) -> str:
@@ -76,6 +93,10 @@ def latency(row: Latency, name: str) -> str:
         "p90": row.p90_ns,
         "p99": row.p99_ns,
     }
+    split: dict[str, object] = {}
+    if row.split is not None:
+        split = {field.name: getattr(row.split, field.name) for field in fields(row.split)}
+        split |= {"unsplit": row.unsplit, "unsplit_ns": row.unsplit_ns}
     return _line(
         "latency",
         pid=row.pid,
@@ -84,6 +105,7 @@ def latency(row: Latency, name: str) -> str:
         panics=row.panics,
         open=row.open,
         wall_ns=wall,
+        **split,
         histogram=row.histogram,
     )
 
