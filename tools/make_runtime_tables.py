@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Make layout_table.json and wait_reasons.json of src/undergo/goexe: compile a tiny program with each Go
-toolchain, read its DWARF and its runtime.waitReasonStrings.
+"""Make layout_table.json and wait_reasons.json of src/undergo/goexe.
+
+A tiny program is compiled with each Go toolchain, and its DWARF and its runtime.waitReasonStrings are read:
 
     tools/make_runtime_tables.py GO [GO ...] [--verified FILE] [--reasons FILE] [--check] [-o FOLDER]
 
@@ -104,7 +105,9 @@ def main() -> None:
     if wrong:
         raise SystemExit(f"measured and verified values differ: {', '.join(wrong)}")
     offsets = "byte offsets in runtime.g and runtime.m by Go version"
-    write(options.output / "layout_table.json", {"comment": f"{offsets}, {MADE}", "versions": by_age(layouts)})
+    write(
+        options.output / "layout_table.json", {"comment": f"{offsets}, {MADE}", "versions": by_age(layouts)}
+    )
     texts = "runtime.waitReasonStrings by Go version: what g.waitreason means"
     write(options.output / "wait_reasons.json", {"comment": f"{texts}, {MADE}", "versions": by_age(reasons)})
 

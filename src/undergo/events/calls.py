@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,12 @@ class Split:
     runnable_ns: int
     waiting_ns: int
     waits: Mapping[str, int]
+
+    @classmethod
+    def of(cls, bins: Sequence[int], waits: Mapping[str, int]) -> Split:
+        """From ns per bin, in the order of enum bin in bpf/undergo.h."""
+        running, descheduled, syscall, runnable, waiting = bins
+        return cls(running, descheduled, syscall, runnable, waiting, waits)
 
 
 @dataclass(frozen=True, slots=True)

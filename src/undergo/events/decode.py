@@ -31,7 +31,9 @@ class CallDecoder:
         self._offset = offset
         self._reasons = reasons
         self._waits = waits
-        self._early: dict[int, dict[str, int]] = {}  # by call: wait reasons that its own record has no room for
+        self._early: dict[
+            int, dict[str, int]
+        ] = {}  # by call: wait reasons that its own record has no room for
 
     def feed(self, records: npt.NDArray[np.void]) -> list[Call | CallOpened]:
         """The calls of a batch."""
@@ -40,7 +42,9 @@ class CallDecoder:
             self._note(records[kinds == _WAITS].view(self._waits))
             records = records[kinds != _WAITS]
         starts = records["start"].astype(np.int64) + self._offset
-        columns = [records[name].tolist() for name in ("id", "parent", "tgid", "tid", "goid", "func", "depth")]
+        columns = [
+            records[name].tolist() for name in ("id", "parent", "tgid", "tid", "goid", "func", "depth")
+        ]
         kinds, walls, ends = records["kind"].tolist(), records["wall"].tolist(), records["end"].tolist()
         flags, splits = records["flags"].tolist(), self._splits(records)
         return [
@@ -78,7 +82,7 @@ class CallDecoder:
                 reasons = {names[slot]: ns for slot, ns in zip(slots[index], waits[index], strict=True) if ns}
                 if self._early:
                     reasons |= self._early.pop(int(records["id"][index]), {})
-            yield Split(ours, *others, reasons)
+            yield Split.of((ours, *others), reasons)
 
 
 def still_open(
@@ -112,7 +116,7 @@ def _split_so_far(frame: OpenFrame, now: int, reasons: Sequence[str]) -> Split |
     bins[frame.bin] += since
     if frame.bin == len(bins) - 1:
         waits[frame.slot] += since
-    return Split(*bins, {reasons[slot]: ns for slot, ns in enumerate(waits) if ns})
+    return Split.of(bins, {reasons[slot]: ns for slot, ns in enumerate(waits) if ns})
 
 
 def bucket_bounds(index: int) -> tuple[int, int]:
@@ -171,7 +175,7 @@ def _summed(times: npt.NDArray[np.void], reasons: Sequence[str] | None) -> Split
         return None
     waits = times["waits"].sum(axis=0).tolist()
     named = {reason: ns for reason, ns in zip(reasons, waits, strict=False) if ns}
-    return Split(*times["bins"].sum(axis=0).tolist(), named)
+    return Split.of(times["bins"].sum(axis=0).tolist(), named)
 
 
 def percentile(histogram: Sequence[tuple[int, int, int]], share: float, smallest: int, largest: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, BinaryIO
 
-from undergo.events.calls import Call, Latency, Ledger
+from undergo.events.calls import Call, Latency, Ledger, Split
 from undergo.plan.probe_plan import Issue
 from undergo.views.doctor import Check
 from undergo.views.functions import Listed
@@ -66,7 +66,6 @@ class CallLines:
             )
         return "".join(lines)
 
-
     def _split(self, c: Call) -> str:
         split = c.split
         if split is None:
@@ -80,7 +79,7 @@ class CallLines:
 
 
 #: Of a call some of whose transitions were lost.
-_NO_SPLIT = ',"running_ns":null,"descheduled_ns":null,"syscall_ns":null,"runnable_ns":null,"waiting_ns":null,"waits":null'
+_NO_SPLIT = "".join(f',"{field.name}":null' for field in fields(Split))
 
 
 def latency(row: Latency, name: str) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from undergo.events.calls import Latency
+from undergo.views.split import BINS, LEGEND, TITLES, largest_waits, ns_of, parts, share
 from undergo.views.style import PLAIN, Palette, cells, compact, escape, pad, shorten
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 10  # columns of the share bar
 MIN_NAME = 40  # while names have fewer columns than this, or than they need, figures are left out
 MIN_NAME_FOR_MAX = 28  # the same for MAX, which goes last
+WAITS = 3  # wait reasons of a function that are named
+WAIT_FROM = 0.05  # from this share of its time on
 
 SORT_KEYS: dict[str, Callable[[Latency], int]] = {
     "sum": lambda row: row.sum_ns,
@@ -23,6 +27,7 @@ SORT_KEYS: dict[str, Callable[[Latency], int]] = {
     "p90": lambda row: row.p90_ns,
     "p99": lambda row: row.p99_ns,
     "max": lambda row: row.max_ns,
+    **{bin: partial(lambda bin, row: ns_of(row.split, bin) if row.split else 0, bin) for bin in BINS},
 }
 
 
@@ -33,6 +38,7 @@ class _Column:
     time: Callable[[Latency], int] | None = None  # of a duration: what colours it
     right: bool = True
     give_up: int = 0  # order in which columns go when it gets narrow; 0 stays
+    bin: str = ""  # of a share: its bin
 
 
 def latency_table(
@@ -61,9 +67,14 @@ def latency_table(
 
     hidden = []
     for goes in sorted((c for c in columns if c.give_up), key=lambda c: c.give_up):
+        if goes not in columns:
+            continue
         if taken() + min(longest, MIN_NAME_FOR_MAX if goes.title == "MAX" else MIN_NAME) > width:
-            columns.remove(goes)
-            hidden.append(goes.title)
+            # the bins go all at once: they are said in words then
+            for column in [c for c in columns if c is goes or (goes.bin and c.bin)]:
+                columns.remove(column)
+                hidden.append(column.title)
+    in_words = not any(column.bin for column in columns)
     labels = shorten(labels, max(width - taken(), 8))
     sizes = {c.title: max(cells(c.title), *map(cells, body[c.title])) for c in columns}
     head = "  ".join(pad(c.title, sizes[c.title], c.right) for c in columns)
@@ -71,9 +82,13 @@ def latency_table(
     for index, row in enumerate(called):
         fields = [_paint(c, row, pad(body[c.title][index], sizes[c.title], c.right), style) for c in columns]
         lines.append("  ".join([*fields, labels[index]]))
-    foot = ["p50, p90, p99 are interpolated in buckets up to 25 % wide; the rest is exact"]
-    if shown := [title for title in hidden if title != "SHARE"]:
+        lines += _where(row, in_words, style, width)
+    foot = [LEGEND] if any(row.split for row in called) and not in_words else []
+    foot += ["p50, p90, p99 are interpolated in buckets up to 25 % wide; the rest is exact"]
+    if shown := [title for title in hidden if title not in ("SHARE", *TITLES.values())]:
         foot.append(f"too narrow for {', '.join(shown)}")
+    if lost := sum(row.unsplit for row in called):
+        foot.append(f"{lost:,} calls missed a status change: they count in all but the bins")
     if note:
         foot.append(note)
     return [*lines, "", *(style.paint(style.dim, line) for line in foot)]
@@ -99,8 +114,38 @@ def _columns(rows: Sequence[Latency]) -> list[_Column]:
     for key in ("min", "p50", "p90", "p99", "max", "sum"):
         time = SORT_KEYS[key]
         columns.append(_Column(key.upper(), _duration_of(time), time, give_up=give_up.get(key, 0)))
+    if any(row.split for row in rows):
+        columns += [
+            _Column(TITLES[bin], partial(_share_of, bin), give_up=6, bin=bin)
+            for bin in BINS
+            if bin in ("running", "waiting") or any(r.split and ns_of(r.split, bin) for r in rows)
+        ]
     columns.append(_Column("SHARE", lambda row: bar(row.sum_ns / total, BAR), right=False, give_up=1))
     return columns
+
+
+def _share_of(bin: str, row: Latency) -> str:
+    return share(ns_of(row.split, bin), row.sum_ns - row.unsplit_ns) if row.split else "-"
+
+
+def _where(row: Latency, in_words: bool, style: Palette, width: int) -> list[str]:
+    """The line below a function: what it waited for, or all its bins if there are no columns for them."""
+    whole = row.sum_ns - row.unsplit_ns
+    if row.split is None or not whole:
+        return []
+    if in_words:
+        found = [(bin, words, ns) for bin, words, ns in parts(row.split) if ns / whole >= WAIT_FROM]
+    else:
+        waits = largest_waits(row.split.waits)[:WAITS]
+        found = [("waiting", escape(reason), ns) for reason, ns in waits if ns / whole >= WAIT_FROM]
+    line, used = "", 0
+    for bin, words, ns in found:
+        text = f"{words} {share(ns, whole)} {compact(ns)}"
+        if used and used + 3 + cells(text) > width - 6:
+            break
+        line += (" · " if used else "") + style.paint(style.of_bin(bin), text)
+        used += cells(text) + 3
+    return [f"      {line}"] if line else []
 
 
 def _duration_of(time: Callable[[Latency], int]) -> Callable[[Latency], str]:
@@ -111,6 +156,9 @@ def _duration_of(time: Callable[[Latency], int]) -> Callable[[Latency], str]:
 def _paint(column: _Column, row: Latency, text: str, style: Palette) -> str:
     if column.title == "SHARE":
         return style.paint(style.accent, text)
+    if column.bin:
+        heavy = row.split is not None and ns_of(row.split, column.bin) > (row.sum_ns - row.unsplit_ns) / 4
+        return style.paint(style.of_bin(column.bin) if heavy else style.dim, text)
     if column.title == "PANICS" and row.panics:
         return style.paint(style.hot, text)
     # SUM grows with the length of the trace and so says nothing by its magnitude.

@@ -20,10 +20,21 @@ class Palette:
     warm: str = ""  # worth a look: milliseconds, a caveat
     hot: str = ""  # worth worrying: a tenth of a second, a panic, a loss
     accent: str = ""  # bars, file positions
+    waiting: str = ""  # blocked
 
     def paint(self, sgr: str, text: str) -> str:
         """`text` in one of this palette's colours."""
         return f"{sgr}{text}{self.reset}" if sgr else text
+
+    def of_bin(self, bin: str) -> str:
+        """The colour of a bin of a goroutine's clock."""
+        return {
+            "running": self.good,
+            "descheduled": self.hot,
+            "syscall": self.accent,
+            "runnable": self.warm,
+            "waiting": self.waiting,
+        }[bin]
 
     def by_magnitude(self, ns: int) -> str:
         """The colour of a duration: none below 1 ms, warm below 100 ms, else hot."""
@@ -39,6 +50,7 @@ COLOUR = Palette(
     warm="\x1b[33m",
     hot="\x1b[31m",
     accent="\x1b[36m",
+    waiting="\x1b[34m",
 )
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from undergo.events.calls import Call, CallOpened
+from undergo.views.split import words
 from undergo.views.style import PLAIN, Palette, duration, escape
 
 PATIENCE_NS = 500_000_000
 MAX_LINES_OF_ONE = 1_000  # lines of one goroutine that wait
 MAX_LINES = 20_000  # lines of all of them
 MAX_GOROUTINES = 50_000  # goroutines with open calls; above, the oldest are given up
+SPLIT_FROM_NS = 10_000  # shorter calls do not say where their time went
 MAX_INDENT = 40  # levels; deeper calls say their depth
 
 _Key = tuple[int, int, int]
@@ -120,7 +122,7 @@ class CallTree:
                 self._close_open(goroutine, opened[-1], call.wall_ns, now_ns)
             else:
                 opened.pop()
-                name = f"}} {self._name(call.func)}{self._mark(call)}"
+                name = f"}} {self._name(call.func)}{self._mark(call)}{self._split(call)}"
                 self._add(goroutine, self._line(self._duration(call), call, name), now_ns)
         else:
             self._give_up(goroutine, call.depth, now_ns)
@@ -195,7 +197,8 @@ class CallTree:
     def _leaf(self, call: Call) -> str:
         if call.end == "open":
             return self._line(_NO_DURATION, call, f"{self._name(call.func)}() {{{self._open(call.wall_ns)}")
-        return self._line(self._duration(call), call, f"{self._name(call.func)}(){self._mark(call)}")
+        text = f"{self._name(call.func)}(){self._mark(call)}{self._split(call)}"
+        return self._line(self._duration(call), call, text)
 
     def _line(self, lead: str, call: Call | CallOpened, text: str) -> str:
         depth = call.depth
@@ -226,6 +229,14 @@ class CallTree:
         if call.end == "return":
             return ""
         return " " + self._style.paint(self._style.hot, f"!{call.end}")
+
+    def _split(self, call: Call) -> str:
+        """Where the time went, of calls that are worth the words."""
+        if call.gap:
+            return "  " + self._style.paint(self._style.warm, "!a status change was missed")
+        if call.split is None or call.wall_ns < SPLIT_FROM_NS or call.split.running_ns == call.wall_ns:
+            return ""
+        return "  " + self._style.paint(self._style.dim, "// ") + words(call.split, self._style)
 
     def _open(self, after_ns: int | None) -> str:
         after = "" if after_ns is None else f" after {duration(after_ns).strip()}"

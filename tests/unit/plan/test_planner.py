@@ -181,12 +181,14 @@ def test_go_functions_do_not_mix_returns_and_tail_jumps(executable: GoExecutable
 
 @pytest.mark.parametrize("flags", [(), ("-ldflags=-s -w",), ("-buildmode=pie", "-ldflags=-s -w")])
 def test_runtime_sites(build: object, flags: tuple[str, ...]) -> None:
-    """Recovery, death and transition are found in every build, emulated, with the right SP."""
+    """Recovery, death, preemption and transition are found in every build, emulated, with the right SP."""
     assert callable(build)
     executable = GoExecutable.open(build(*flags))
     found = make_plan(executable, 0, 1, ["main.main"], roles=CLOCK_ROLES, max_probes=ALL)
     sites = {site.role: site for site in found.runtime}
-    assert [Role.RECOVERY, Role.DEATH, Role.TRANSITION] == [site.role for site in found.runtime]
+    assert [Role.RECOVERY, Role.DEATH, Role.PREEMPTION, Role.TRANSITION] == [
+        site.role for site in found.runtime
+    ]
     assert all(site.site.emulated for site in found.runtime)
     recovery = sites[Role.RECOVERY]
     assert recovery.site.text.startswith("call")

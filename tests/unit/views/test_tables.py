@@ -14,6 +14,7 @@ from undergo.views.histogram import histogram, merge
 from undergo.views.inspect import Group, inspect_lines
 from undergo.views.latency import SORT_KEYS, bar, latency_table
 from undergo.views.ledger import ledger_lines
+from undergo.views.split import BINS
 from undergo.views.style import COLOUR, cells
 
 NAMES = {
@@ -100,7 +101,7 @@ def test_sort_keys() -> None:
     assert ["main.price", "main.handleOrder"] == [
         line.split()[-1] for line in latency_table(ROWS, NAMES, sort="calls")[1:3]
     ]
-    assert {"sum", "calls", "panics", "open", "min", "p50", "p90", "p99", "max"} == set(SORT_KEYS)
+    assert {"sum", "calls", "panics", "open", "min", "p50", "p90", "p99", "max", *BINS} == set(SORT_KEYS)
 
 
 def test_nothing_was_called() -> None:
