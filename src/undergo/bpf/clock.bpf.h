@@ -154,7 +154,7 @@ static __always_inline __u32 wait_slot(const volatile struct layout *layout, __u
 	__u8 reason = 0;
 
 	if (bpf_probe_read_user(&reason, 1, (void *)(g + layout->g_waitreason)))
-		return WAIT_SLOTS - 1;
+		return WAIT_REASONS - 1;
 	return layout->wait_slots[reason & (WAIT_REASONS - 1)];
 }
 
@@ -197,8 +197,11 @@ static __always_inline void clock_transition(const volatile struct layout *layou
 	}
 	now = hold(goroutine, g, task, now);
 	change_bin(clock, bin, now);
-	if (bin == BIN_WAITING)
-		clock->slot = slot == READ_REASON ? wait_slot(layout, g) : slot;
+	if (bin == BIN_WAITING) {
+		if (slot == READ_REASON)
+			slot = wait_slot(layout, g);
+		clock->slot = slot < WAIT_SLOTS ? slot : WAIT_SLOTS - 1;
+	}
 	clock->tid = 0;
 	let_go(clock);
 }

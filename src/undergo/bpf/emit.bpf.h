@@ -186,32 +186,45 @@ static __always_inline void add_split(struct latency *latency, const struct cloc
 	}
 }
 
-/* Not static: the verifier then looks at it once, not on every path that leads here. 1 if there was room. */
-__noinline int aggregate_call(__u32 tgid, __u32 end, __u64 wall, const struct clock *clock,
-			      const struct frame *frame)
+/* The row of a function, or of a state; NULL if there is no room. */
+static __always_inline struct latency *latency_row(__u32 tgid, __u32 func)
 {
-	struct function_key key = { .tgid = tgid };
-	struct latency *latency;
+	struct function_key key = { .tgid = tgid, .func = func };
+	struct latency *latency = bpf_map_lookup_elem(&latencies, &key);
+
+	if (likely(latency))
+		return latency;
+	bpf_map_update_elem(&latencies, &key, &no_latency, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&latencies, &key);
+}
+
+static __always_inline void add_wall(struct latency *latency, __u32 end, __u64 wall)
+{
 	__u32 bucket = bucket_of(wall);
 
-	if (!clock || !frame)
-		return 0;
-	key.func = frame->func;
-	latency = bpf_map_lookup_elem(&latencies, &key);
-	if (unlikely(!latency)) {
-		bpf_map_update_elem(&latencies, &key, &no_latency, BPF_NOEXIST);
-		latency = bpf_map_lookup_elem(&latencies, &key);
-		if (!latency)
-			return 0;
-	}
-	if (keep_clocks)
-		add_split(latency, clock, frame, wall);
 	if (end < END_KINDS)
 		add(&latency->ends[end], 1);
 	add(&latency->sum, wall);
 	raise(&latency->max, wall);
 	raise(&latency->inverse_min, ~wall);
+	asm volatile("" : "+r"(bucket));
 	if (bucket < BUCKETS)
 		add(&latency->buckets[bucket], 1);
+}
+
+/* Not static: the verifier then looks at it once, not on every path that leads here. 1 if there was room. */
+__noinline int aggregate_call(__u32 tgid, __u32 end, __u64 wall, const struct clock *clock,
+			      const struct frame *frame)
+{
+	struct latency *latency;
+
+	if (!clock || !frame)
+		return 0;
+	latency = latency_row(tgid, frame->func);
+	if (!latency)
+		return 0;
+	if (keep_clocks)
+		add_split(latency, clock, frame, wall);
+	add_wall(latency, end, wall);
 	return 1;
 }

@@ -8,6 +8,9 @@ const volatile bool filter_goids; /* only goroutines in `wanted_goids` */
 const volatile bool stream_calls; /* a record per call */
 const volatile bool aggregate; /* histograms and sums per function */
 const volatile bool keep_clocks; /* where the time of each call goes */
+const volatile bool watch_states; /* every goroutine's status changes */
+const volatile __u32 wanted_states; /* bits of enum go_status; 0: all */
+const volatile __u64 wanted_slots; /* bits of wait slots; 0: all */
 const volatile bool has_bpf_loop;
 const volatile __u64 min_duration; /* ns; shorter calls are filtered */
 const volatile __u32 max_depth; /* calls with this many traced callers or more are filtered */

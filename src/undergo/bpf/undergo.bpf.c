@@ -12,6 +12,7 @@
 #include "clock.bpf.h"
 #include "emit.bpf.h"
 #include "frames.bpf.h"
+#include "states.bpf.h"
 
 #define EFLAGS_CF_ZF 0x41
 #define EFLAGS_ZF 0x40
@@ -211,6 +212,26 @@ int death(struct pt_regs *regs)
 	return 0;
 }
 
+/* The runtime takes goroutine `g` from one status to another; `running` is the g that does it. */
+static __always_inline void status_changed(const volatile struct layout *layout, __u64 g, __u64 running,
+					   __u32 from, __u32 to, __u32 slot, __u64 now)
+{
+	struct change change = {
+		.layout = layout,
+		.g = g,
+		.running = running,
+		.now = now,
+		.from = from & ~GO_SCAN,
+		.to = to & ~GO_SCAN,
+		.slot = slot,
+	};
+
+	if (keep_clocks)
+		clock_transition(layout, g, to & ~GO_SCAN, slot, now);
+	if (watch_states)
+		state_changed(&change);
+}
+
 /* At the entry of runtime.casgstatus(gp, old, new), most often on g0. */
 SEC("uprobe")
 int transition(struct pt_regs *regs)
@@ -233,7 +254,7 @@ int transition(struct pt_regs *regs)
 		if ((__s64)caller < layout->park_low || (__s64)caller >= layout->park_high)
 			slot = layout->stale_slot;
 	}
-	clock_transition(layout, regs->ax, regs->cx, slot, now);
+	status_changed(layout, regs->ax, regs->r14, regs->bx, regs->cx, slot, now);
 	return 0;
 }
 
@@ -255,7 +276,7 @@ int inlined_transition(struct pt_regs *regs)
 	if (CAS_NEW_IS_LOST(cookie) &&
 	    bpf_probe_read_user(&status, sizeof(__u32), (void *)(g + layout->g_atomicstatus)))
 		return 0;
-	clock_transition(layout, g, (__u32)status & ~GO_SCAN, READ_REASON, now);
+	status_changed(layout, g, regs->r14, regs->ax, status, READ_REASON, now);
 	return 0;
 }
 
@@ -271,7 +292,20 @@ int preemption(struct pt_regs *regs)
 		return 0;
 	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
 		return 0;
-	clock_transition(layout, regs->ax, GO_PREEMPTED, layout->preempted_slot, now);
+	status_changed(layout, regs->ax, regs->r14, GO_RUNNING, GO_PREEMPTED, layout->preempted_slot, now);
+	return 0;
+}
+
+/* At the RET of runtime.newproc1, whose result is the new g, runnable but not yet in any queue. */
+SEC("uprobe")
+int birth(struct pt_regs *regs)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 cookie = bpf_get_attach_cookie(regs);
+
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+		return 0;
+	goroutine_born(layout_of(cookie), regs, cookie, now);
 	return 0;
 }
 
@@ -304,6 +338,8 @@ const struct call_record *record_layout __attribute__((unused));
 const struct waits_record *waits_layout __attribute__((unused));
 const enum bin *bins __attribute__((unused));
 const enum go_status *go_statuses __attribute__((unused));
+const struct state_record *state_record_layout __attribute__((unused));
+const enum state_row *state_rows __attribute__((unused));
 const enum record_kind *record_kinds __attribute__((unused));
 const enum call_end *call_ends __attribute__((unused));
 const enum drop_cause *drop_causes __attribute__((unused));

@@ -24,8 +24,8 @@ enum cookie_flag {
 
 #define MAX_EXECUTABLES 16
 #define INLINE_FRAMES 8
-#define WAIT_REASONS 64 /* values of g.waitreason; Go 1.27 has 47 */
-#define WAIT_SLOTS 24 /* what we tell apart; the last one takes all other reasons */
+#define WAIT_REASONS 64 /* values of g.waitreason, of which Go 1.27 has 47; and what we tell apart */
+#define WAIT_SLOTS 24 /* what a clock tells apart; its last one takes all other reasons */
 
 /* What differs from executable to executable. */
 struct layout {
@@ -35,6 +35,8 @@ struct layout {
 	__u32 g_atomicstatus;
 	__u32 g_goid;
 	__u32 g_waitreason;
+	__u32 g_gopc;
+	__u32 g_startpc;
 	__u32 m_curg;
 	/* runtime.park_m, relative to the probe in casgstatus; both 0 where g.waitreason can always be trusted */
 	__s32 park_low;
@@ -143,6 +145,9 @@ enum record_kind {
 	CALL_OPENED = 1,
 	CALL_CLOSED = 2,
 	CALL_WAITS = 3,
+	STATE_CHANGED = 4,
+	GOROUTINE_BORN = 5,
+	GOROUTINE_ENDED = 6, /* in a summary: what it did */
 };
 
 enum call_flag {
@@ -188,6 +193,53 @@ struct waits_record {
 	__u8 slots[14];
 	__u64 id;
 	__u64 waits[FAR_WAITS]; /* ns */
+};
+
+/* A goroutine of which every change of state is seen. */
+#define STATES 4 /* runnable, running, syscall, waiting: GO_RUNNABLE and on */
+
+struct state {
+	__u64 goid;
+	__u64 since; /* it is in `status`; ns, CLOCK_MONOTONIC */
+	__u64 born; /* ns, CLOCK_MONOTONIC; 0: before we looked */
+	__u64 longest[STATES]; /* stay, ns */
+	__u32 status;
+	__u8 slot; /* of the wait it is in */
+	__u8 longest_slot; /* of its longest wait */
+	__u8 reserved[2];
+};
+
+enum state_flag {
+	STATE_SPENT_KNOWN = 1,
+};
+
+/* Rows in which stays are summed up, in place of functions: the state itself, the wait's slot, births. */
+enum state_row {
+	STATE_WAITS = 16,
+	STATE_BIRTHS = 255,
+};
+
+/* As large as a call_record. */
+struct state_record {
+	__u8 kind;
+	__u8 from; /* enum go_status */
+	__u8 to;
+	__u8 flags;
+	__u32 tgid;
+	__u8 from_slot; /* of the wait that ended; in GOROUTINE_ENDED of the longest one */
+	__u8 to_slot; /* of the wait that begins */
+	__u8 site; /* of GOROUTINE_BORN: which of the executable's probes saw it */
+	__u8 executable;
+	__u32 tid;
+	__u64 time; /* ns, CLOCK_MONOTONIC */
+	__u64 goid;
+	__u64 spent; /* in `from`, ns */
+	__u64 other; /* goid of who made it runnable, or of its parent; 0: nobody did */
+	__u64 born; /* ns, CLOCK_MONOTONIC; 0: before we looked */
+	__s64 go_pc; /* of GOROUTINE_BORN: after its go statement; less the probe's own address */
+	__s64 start_pc; /* where it starts; less the probe's own address */
+	__u64 longest[STATES]; /* of GOROUTINE_ENDED: stays, ns */
+	__u64 reserved[2];
 };
 
 enum drop_cause {

@@ -16,6 +16,7 @@ COMMANDS = {
     "inspect": "what a Go executable says about itself",
     "doctor": "what this kernel and this user can do",
     "trace": "a live call tree per goroutine",
+    "states": "what goroutines do: running, waiting and for what, born, dead",
     "latency": "how long calls take, per function, summed up in the kernel",
 }
 

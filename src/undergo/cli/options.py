@@ -75,9 +75,7 @@ output_options = chain(
         help="when to use colour",
     ),
 )
-_session_options = chain(
-    target_options,
-    pattern_option,
+_run_options = chain(
     click.option("--duration", type=DURATION, help="stop by itself after this time"),
     click.option("--goid", "goids", type=int, multiple=True, help="only this goroutine; repeatable"),
     click.option(
@@ -128,11 +126,20 @@ split_option = click.option(
 
 
 def session_options(command: _Command) -> _Command:
-    """The options of every tracing command, given to it as one Request before its own."""
+    """The options of every command that traces functions, given to it as one Request before its own."""
+    return chain(target_options, pattern_option, _run_options)(_with_request(command))
 
+
+def watch_options(command: _Command) -> _Command:
+    """The same for commands that trace no functions."""
+    return chain(target_options, _run_options)(_with_request(command))
+
+
+def _with_request(command: _Command) -> _Command:
     @wraps(command)
     def gather(**values: Any) -> Any:
+        values.setdefault("patterns", ())
         request = Request(**{field.name: values.pop(field.name) for field in fields(Request)})
         return command(request, **values)
 
-    return _session_options(gather)
+    return gather

@@ -92,7 +92,16 @@ def slots_of(executables: Sequence[GoExecutable]) -> WaitSlots:
     return wait_slots(wait_reasons(executable.build.version) for executable in executables)
 
 
-_OFFSETS = ("g_m", "g_sched_sp", "g_atomicstatus", "g_goid", "g_waitreason", "m_curg")
+_OFFSETS = (
+    "g_m",
+    "g_sched_sp",
+    "g_atomicstatus",
+    "g_goid",
+    "g_waitreason",
+    "g_gopc",
+    "g_startpc",
+    "m_curg",
+)
 
 
 @contextmanager
@@ -189,8 +198,12 @@ def announce(targets: Targets, plans: Sequence[ProbePlan], as_json: bool, style:
         more = f"note: {len(issues) - 5} more like these; --dry-run shows them all"
         print(style.paint(style.dim, more), file=sys.stderr)
     functions, probes = sum(len(p.functions) for p in plans), sum(p.probes for p in plans)
-    plural = "" if functions == 1 else "s"
-    text = f"tracing {functions:,} function{plural} with {probes:,} probes; Ctrl-C ends"
+    what = (
+        f"tracing {functions:,} function{'' if functions == 1 else 's'}"
+        if functions
+        else "watching goroutines"
+    )
+    text = f"{what} with {probes:,} probes; Ctrl-C ends"
     print(style.paint(style.dim, text), file=sys.stderr, flush=True)
 
 

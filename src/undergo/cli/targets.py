@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from undergo.cli.options import Request
 from undergo.errors import PermissionDeniedError, TargetError, UsageError
 from undergo.goexe.executable import GoExecutable
-from undergo.plan.planner import FRAME_ROLES, make_plan
+from undergo.plan.planner import FRAME_ROLES, STATE_ROLES, make_plan
 from undergo.plan.probe_plan import ProbePlan, Role
 from undergo.target.end import ProcessEnd
 from undergo.target.identity import Identity
@@ -102,7 +102,24 @@ def requested(
     stack: ExitStack, request: Request, roles: Collection[Role] = FRAME_ROLES
 ) -> tuple[Targets, list[ProbePlan]]:
     """The targets and plans of a tracing command; a command to run is held before its first instruction."""
-    targets = open_targets(
+    targets = _targets(stack, request)
+    return targets, plan_all(targets, request.patterns, request.max_probes, roles)
+
+
+def watched(stack: ExitStack, request: Request) -> tuple[Targets, list[ProbePlan]]:
+    """The targets of a command that watches goroutines rather than functions, and the runtime's own probes."""
+    targets = _targets(stack, request)
+    for executable in targets.executables:
+        executable.elf.require_this_machine()
+    plans = [
+        make_plan(executable, index, 0, (), roles=STATE_ROLES, max_probes=request.max_probes)
+        for index, executable in enumerate(targets.executables)
+    ]
+    return targets, plans
+
+
+def _targets(stack: ExitStack, request: Request) -> Targets:
+    return open_targets(
         stack,
         request.pids,
         request.executable,
@@ -111,7 +128,6 @@ def requested(
         as_root=request.as_root,
         launch=not request.dry_run,
     )
-    return targets, plan_all(targets, request.patterns, request.max_probes, roles)
 
 
 def plan_all(

@@ -65,7 +65,7 @@ def command(
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
         split = split and can_split(plans)
-        reasons = slots_of(targets.executables).names
+        reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
         wanted = Wanted(
             stream_calls=True,

@@ -18,3 +18,17 @@ class Function:
     func_id: int  # runtime funcID
     wrapper: bool  # compiler-made wrapper (method value, promoted method, ABI wrapper)
     assembly: bool  # written in assembly: g is not in its register, ABI0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A place in the source."""
+
+    function: str
+    file: str  # as recorded, "" if unknown
+    line: int  # 0 if unknown
+
+    def __str__(self) -> str:
+        """For people: `main.serve (main.go:42)`."""
+        name = self.file.rpartition("/")[2]
+        return f"{self.function} ({name}:{self.line})" if name else self.function

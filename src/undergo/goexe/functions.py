@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from undergo.errors import TruncatedError
 from undergo.goexe import pcvalues
-from undergo.goexe.function import Function
+from undergo.goexe.function import Function, Source
 from undergo.goexe.pclntab import Pclntab
 
 Words = npt.NDArray[np.uint32]
@@ -159,6 +159,20 @@ class FunctionTable:
         """(start pc, end pc, line) over its code, lines of the file each pc came from."""
         return self._values(function.index, self._word(function.index, self._table.shape.pcln))
 
+    def source(self, pc: int) -> Source | None:
+        """The function whose code holds `pc`, and the file and line that this instruction came from.
+
+        Where code was inlined the line is the inlined one's. None if no function holds it. Raises TruncatedError.
+        """
+        function = self.find(pc)
+        if function is None:
+            return None
+        index, shape = function.index, self._table.shape
+        lines = (line for start, end, line in self.pcln(function) if start <= pc < end)
+        numbers = self._values(index, self._word(index, shape.pcfile))
+        file = next((number for start, end, number in numbers if start <= pc < end), -1)
+        return Source(function.name, self._file_numbered(index, file), next(lines, 0))
+
     def pcdata(self, function: Function, table: int) -> list[tuple[int, int, int]]:
         """(start pc, end pc, value) of one PCDATA table (internal/abi/symtab.go); empty if it has none."""
         shape = self._table.shape
@@ -261,8 +275,10 @@ class FunctionTable:
         return max(self._at_entry(index, shape.pcln), 0)
 
     def _file(self, index: int) -> str:
+        return self._file_numbered(index, self._at_entry(index, self._table.shape.pcfile))
+
+    def _file_numbered(self, index: int, number: int) -> str:
         table = self._table
-        number = self._at_entry(index, table.shape.pcfile)
         unit = self._word(index, table.shape.cu)
         if number < 0 or unit == _NO_FILE:
             return ""

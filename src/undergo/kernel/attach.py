@@ -25,6 +25,8 @@ PROGRAM_OF_ROLE = {
     Role.PREEMPTION: "preemption",
     Role.TRANSITION: "transition",
     Role.INLINED_TRANSITION: "inlined_transition",
+    Role.SYSCALL_TRANSITION: "inlined_transition",
+    Role.BIRTH: "birth",
     Role.EXIT: "call_exit",
     Role.ENTRY: "call_entry",
 }

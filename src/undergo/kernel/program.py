@@ -17,6 +17,7 @@ from undergo.kernel.btf import Btf
 from undergo.kernel.libbpf import BPF_TRACE_UPROBE_MULTI, ffi, forget_said, lib, said
 
 _EPERM = 1
+_STATES_PER_GOROUTINE = 8  # rows of a goroutine's state, for which a call need not be open
 
 #: At most this much kernel memory for histograms, whatever the number of functions and processors.
 HISTOGRAM_BYTES = 1 << 28
@@ -33,6 +34,9 @@ class Settings:
     stream_calls: bool = False
     aggregate: bool = False
     keep_clocks: bool = False
+    watch_states: bool = False
+    wanted_states: int = 0  # bits of enum go_status, 0 for all
+    wanted_slots: int = 0  # bits of wait slots, 0 for all
     min_duration: int = 0
     max_depth: int = 0
     ring_bytes: int = 1 << 24
@@ -41,6 +45,11 @@ class Settings:
     functions: int = 1024  # rows of per-function tables
     uprobe_multi: bool = True
     bpf_loop: bool = True
+
+    @property
+    def streams(self) -> bool:
+        """Whether records come through the ring."""
+        return self.stream_calls or self.watch_states
 
 
 class Program:
@@ -72,8 +81,9 @@ class Program:
             self._lib.bpf_program__set_autoload(program, name in settings.programs)
             if settings.uprobe_multi and self._section(program) == "uprobe":
                 self._lib.bpf_program__set_expected_attach_type(program, BPF_TRACE_UPROBE_MULTI)
-        self._size("records", settings.ring_bytes if settings.stream_calls else 4096)
+        self._size("records", settings.ring_bytes if settings.streams else 4096)
         self._size("goroutines", settings.goroutines)
+        self._size("states", settings.goroutines * _STATES_PER_GOROUTINE if settings.watch_states else 1)
         self._size("deep_frames", settings.deep_frames)
         self._size("tallies", settings.functions)
         room = HISTOGRAM_BYTES // (self._lib.libbpf_num_possible_cpus() * self.btf.dtype("latency").itemsize)
@@ -93,6 +103,9 @@ class Program:
             "stream_calls": settings.stream_calls,
             "aggregate": settings.aggregate,
             "keep_clocks": settings.keep_clocks,
+            "watch_states": settings.watch_states,
+            "wanted_states": settings.wanted_states,
+            "wanted_slots": settings.wanted_slots,
             "has_bpf_loop": settings.bpf_loop,
             "min_duration": settings.min_duration,
             "max_depth": settings.max_depth,

@@ -35,6 +35,9 @@ class Wanted:
     stream_calls: bool = False
     aggregate: bool = False
     split: bool = False  # keep clocks: where the time of each call goes
+    states: bool = False  # every change of every goroutine's state
+    only_states: int = 0  # bits of enum go_status, 0 for all
+    only_waits: int = 0  # bits of wait slots, 0 for all
     pids: tuple[int, ...] | None = None  # None: every process of the executables
     goids: tuple[int, ...] = ()
     min_duration: int = 0
@@ -80,8 +83,10 @@ class Session:
         """
         functions = sum(len(one.plan.functions) for one in traced)
         processes = len(wanted.pids) if wanted.pids is not None else 8
-        roles = {one.role for each in traced for one in each.plan.runtime} | {Role.ENTRY, Role.EXIT}
-        programs = [PROGRAM_OF_ROLE[role] for role in PROGRAM_OF_ROLE if role in roles]
+        roles = {one.role for each in traced for one in each.plan.runtime}
+        if functions:
+            roles |= {Role.ENTRY, Role.EXIT}
+        programs = dict.fromkeys(name for role, name in PROGRAM_OF_ROLE.items() if role in roles)
         multi = has_uprobe_multi() if uprobe_multi is None else uprobe_multi
         self._program = Program(
             Settings(
@@ -92,6 +97,9 @@ class Session:
                 stream_calls=wanted.stream_calls,
                 aggregate=wanted.aggregate,
                 keep_clocks=wanted.split,
+                watch_states=wanted.states,
+                wanted_states=wanted.only_states,
+                wanted_slots=wanted.only_waits,
                 min_duration=wanted.min_duration,
                 max_depth=wanted.max_depth,
                 ring_bytes=wanted.ring_bytes,
@@ -109,7 +117,7 @@ class Session:
                 self.add_process(pid)
             for goid in wanted.goids:
                 self._program.put("wanted_goids", goid.to_bytes(8, "little"), b"\0\0\0\0")
-            if wanted.stream_calls:
+            if wanted.stream_calls or wanted.states:
                 record = self._program.btf.dtype("call_record")
                 self._ring = Ring(self._program.map_fd("records"), wanted.ring_bytes, record)
             if wanted.split:
@@ -199,6 +207,13 @@ class Session:
     def dtype(self, name: str) -> np.dtype[np.void]:
         """The layout of `struct name` of bpf/undergo.h."""
         return self._program.btf.dtype(name)
+
+    def states(self) -> Iterator[tuple[int, np.void]]:
+        """(pid, struct state) of every goroutine that is not dead and has changed its state."""
+        btf = self._program.btf
+        rows = self._program.rows("states", btf.dtype("goroutine_key"), btf.dtype("state"), per_cpu=False)
+        for key, values in rows:
+            yield int(key["tgid"]), values[0]
 
     def drop_causes(self) -> list[str]:
         """Names of the counters in tally.dropped."""

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 FRAME_ROLES: Final = frozenset({Role.RECOVERY, Role.DEATH})  # what exact calls need
 TRANSITION_ROLES: Final = frozenset({Role.TRANSITION, Role.INLINED_TRANSITION, Role.PREEMPTION})
+STATE_ROLES: Final = TRANSITION_ROLES | {
+    Role.SYSCALL_TRANSITION,
+    Role.BIRTH,
+}  # every change of every goroutine
 CLOCK_ROLES: Final = FRAME_ROLES | TRANSITION_ROLES  # and where their time goes
 
 _NAMED_CALLERS: Final = 3  # of an inlined function, in a message
@@ -35,8 +39,9 @@ def make_plan(
 ) -> ProbePlan:
     """Plan the probes for the functions the patterns name, in the order of their addresses.
 
-    `index` is the executable's place in the session, `first_id` the id of its first function. A function that
-    cannot be traced is an issue. Raises UsageError for a pattern that is wrong or selects nothing, and for more
+    `index` is the executable's place in the session, `first_id` the id of its first function; `roles` are the
+    probes in the runtime, of which there is only one set without patterns. A function that cannot be traced is an
+    issue. Raises UsageError for a pattern that is wrong or selects nothing, and for more
     than `max_probes` probes.
     """
     rows, issues = _select(executable, [compile_pattern(pattern) for pattern in patterns])

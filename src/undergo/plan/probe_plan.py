@@ -29,6 +29,10 @@ class Role(StrEnum):
     PREEMPTION = "preemption"  # runtime.preemptPark, which bypasses casgstatus
     TRANSITION = "transition"  # runtime.casgstatus
     INLINED_TRANSITION = "inlined transition"  # an inlined CAS of atomicstatus
+    SYSCALL_TRANSITION = (
+        "system call transition"  # the same where system calls are announced, Go 1.26 and later
+    )
+    BIRTH = "birth"  # the RET of runtime.newproc1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class RuntimeSite:
     registers: CasRegisters | None = None  # INLINED_TRANSITION only
     #: TRANSITION up to Go 1.19: addresses [low, high) of the one caller that has written g.waitreason before
     truthful_caller: tuple[int, int] | None = None
+    number: int = 0  # BIRTH: which of the executable's
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,8 @@ class ProbePlan:
 
 
 def cookie_of(runtime: RuntimeSite, executable: int) -> int:
-    """The attach cookie of a site in the runtime: in place of a function, the registers of its operands."""
-    operands = 0
+    """The attach cookie of a site in the runtime: in place of a function, its operands' registers or its number."""
+    operands = runtime.number
     if runtime.registers is not None:
         new = runtime.registers.new
         operands = runtime.registers.gp | (1 << 8 if new is None else new << 4)

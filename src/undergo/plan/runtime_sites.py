@@ -5,6 +5,8 @@ Facts of runtime/proc.go, panic.go and asm_amd64.s, Go 1.17 to 1.27:
     goexit0(gp)  runs on g0 when a goroutine is done
     casgstatus   (gp, old, new) in AX, BX, CX; PGO and iter.Pull have copies of its CAS elsewhere
     preemptPark  (gp) changes the status by itself
+    newproc1     returns the new g, whole; only then is it put into a queue
+    reentersyscall, exitsyscall  call casgstatus up to 1.25; clocks take system calls from the kernel instead
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
     from undergo.goexe.executable import GoExecutable
 
-# Their compare-and-swap is no transition of a running goroutine (scan bit, preemption), is seen by another probe
-# (casgstatus itself), or is a system call, which the kernel's own tracepoints show.
+# Their compare-and-swap is no transition of a running goroutine (scan bit, preemption), or is seen by another probe
+# (casgstatus itself).
 _SKIPPED: Final = frozenset(
     "runtime." + name
     for name in (
@@ -35,8 +37,6 @@ _SKIPPED: Final = frozenset(
         "casGToPreemptScan",
         "casGFromPreempted",
         "allGsSnapshotSortedForGC",
-        "reentersyscall",
-        "exitsyscall",
     )
 )
 _REACH: Final = 8  # instructions between the compare-and-swap and its conditional jump
@@ -45,6 +45,7 @@ _AT_ENTRY: Final = {
     Role.PREEMPTION: "runtime.preemptPark",
     Role.TRANSITION: "runtime.casgstatus",
 }
+_SYSCALLS: Final = frozenset({"runtime.reentersyscall", "runtime.exitsyscall"})
 _REASON_ALWAYS_WRITTEN: Final = (1, 20)  # from then on every caller writes g.waitreason before the transition
 
 
@@ -59,8 +60,10 @@ def runtime_sites(executable: GoExecutable, roles: Collection[Role]) -> tuple[li
             found, why = _at_entry(executable, role, _AT_ENTRY[role])
         elif role == Role.RECOVERY:
             found, why = _recovery(executable)
-        elif role == Role.INLINED_TRANSITION:
-            found, why = _inlined_transitions(executable)
+        elif role == Role.BIRTH:
+            found, why = _births(executable)
+        elif role in (Role.INLINED_TRANSITION, Role.SYSCALL_TRANSITION):
+            found, why = _inlined_transitions(executable, role)
         else:
             continue
         sites += found
@@ -103,11 +106,22 @@ def _recovery(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]
     return sites, []
 
 
-def _inlined_transitions(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]:
+def _births(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]:
+    name = "runtime.newproc1"
+    function = executable.functions.named(name)
+    if function is None:
+        return [], [Issue(name, "runtime", "there is no such function: births are not seen")]
+    code, pcsp = executable.code(function), executable.functions.pcsp(function)
+    placement = place(function, code, pcsp, executable.file_offset(function.entry))
+    sites = [RuntimeSite(Role.BIRTH, function, site, number=n) for n, site in enumerate(placement.exits)]
+    return sites, [] if sites else list(placement.issues)
+
+
+def _inlined_transitions(executable: GoExecutable, role: Role) -> tuple[list[RuntimeSite], list[Issue]]:
     sites: list[RuntimeSite] = []
     issues: list[Issue] = []
     for function, address in cas_sites(executable):
-        if function.name in _SKIPPED:
+        if function.name in _SKIPPED or (function.name in _SYSCALLS) != (role == Role.SYSCALL_TRANSITION):
             continue
         view = _view(executable, function)
         found = _jump_after(view, address)
@@ -120,7 +134,7 @@ def _inlined_transitions(executable: GoExecutable) -> tuple[list[RuntimeSite], l
         jump, registers = found
         why = "the jump after a compare-and-swap of atomicstatus: emulated"
         site = view.site(jump, 8 + (view.delta(jump.ip) or 0), CookieFlag.NONE, why)
-        sites.append(RuntimeSite(Role.INLINED_TRANSITION, function, site, registers))
+        sites.append(RuntimeSite(role, function, site, registers))
     return sites, issues
 
 

@@ -1,6 +1,7 @@
-"""Which wait reasons are told apart: the kernel side has 24 slots for them, the last one for all others.
+"""Which wait reasons are told apart: 64 in the stream of states, the first 24 in a goroutine's clock.
 
-Go versions number their reasons differently, so the numbers of every executable are mapped to common slots.
+Go versions number their reasons differently, so the numbers of every executable are mapped to common slots. The
+last slot takes all others; in the clock, that is the last of 24.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Final
 
 from undergo.goexe.wait_reasons import COLLECTION, PREEMPTED
 
-SLOTS: Final = 24  # WAIT_SLOTS in bpf/undergo.h
+SLOTS: Final = 64  # WAIT_REASONS in bpf/undergo.h
+CLOCK_SLOTS: Final = 24  # WAIT_SLOTS there
 OTHER: Final = "other"
 
-# What can stop a program's own code, likeliest first; the runtime's own goroutines share the last slot.
+# What can stop a program's own code, likeliest first; in clocks the runtime's own goroutines share the last slot.
 _FIRST: Final = (
     "chan receive",
     "chan send",
@@ -47,6 +49,11 @@ class WaitSlots:
 
     names: tuple[str, ...]
     rows: tuple[tuple[int, ...], ...]  # per executable, by number of the reason
+
+    @property
+    def in_clocks(self) -> tuple[str, ...]:
+        """Names of the slots of a goroutine's clock."""
+        return (*self.names[: CLOCK_SLOTS - 1], OTHER)
 
     @property
     def stale(self) -> int:

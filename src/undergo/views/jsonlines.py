@@ -13,6 +13,8 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 from undergo.events.calls import Call, Latency, Ledger, Split
+from undergo.events.states import Birth, Longest, StateChange, Stays
+from undergo.goexe.function import Source
 from undergo.plan.probe_plan import Issue
 from undergo.views.doctor import Check
 from undergo.views.functions import Listed
@@ -107,6 +109,58 @@ def latency(row: Latency, name: str) -> str:
         **split,
         histogram=row.histogram,
     )
+
+
+def state(row: StateChange | Birth) -> str:
+    """A change of a goroutine's state; a birth is one from dead to runnable."""
+    common = {"ts_ns": row.ts_ns, "pid": row.pid, "tid": row.tid, "goid": row.goid}
+    if isinstance(row, Birth):
+        return _line(
+            "state",
+            **common,
+            **{"from": "dead", "to": "runnable", "reason": None, "waker_goid": None, "spent_ns": None},
+            parent_goid=row.parent or None,
+            statement=_source(row.statement),
+            start=_source(row.start),
+        )
+    ended = {"lifetime_ns": row.lifetime_ns} if row.after == "dead" else {}
+    return _line(
+        "state",
+        **common,
+        **{"from": row.before, "to": row.after},
+        reason=row.reason or None,
+        waker_goid=row.waker or None,
+        spent_ns=row.spent_ns,
+        **ended,
+    )
+
+
+def _source(place: Source | None) -> dict[str, object] | None:
+    return None if place is None else {"func": place.function, "file": place.file, "line": place.line}
+
+
+def stays(row: Stays, longest: Sequence[Longest]) -> str:
+    """All stays in a state ("reason" is null) or in waits of one reason."""
+    return _line(
+        "state_summary",
+        pid=row.pid,
+        state=row.state,
+        reason=row.reason or None,
+        count=row.count,
+        total_ns=row.total_ns,
+        p50_ns=row.p50_ns,
+        p99_ns=row.p99_ns,
+        max_ns=row.max_ns,
+        longest=[
+            {"pid": one.pid, "goid": one.goid, "ns": one.ns, "reason": one.reason or None, "still": one.still}
+            for one in longest
+        ],
+    )
+
+
+def goroutines(born: int, died: int) -> str:
+    """How many goroutines were made and ended."""
+    return _line("goroutines", born=born, died=died)
 
 
 def issue(row: Issue) -> str:

@@ -11,7 +11,10 @@ from undergo.views.style import Palette, compact, escape
 #: Bins in the order they are shown: title of a column, what it is called in a line, how to get it.
 BINS: Final = ("running", "descheduled", "syscall", "runnable", "waiting")
 TITLES: Final = dict(zip(BINS, ("RUN", "DESC", "SYSC", "RNBL", "WAIT"), strict=True))
-LEGEND: Final = "of SUM: RUN on a CPU, DESC taken off it by the kernel, SYSC system call, RNBL waits for a P, WAIT blocked"
+LEGEND: Final = (
+    "of SUM: RUN on a CPU, DESC taken off it by the kernel, "
+    "SYSC system calls, RNBL waits for a P, WAIT blocked"
+)
 _WORDS: Final = dict(zip(BINS[:-1], ("cpu", "descheduled", "syscall", "runnable"), strict=True))
 _SHOWN: Final = 0.01  # parts of the whole below this are left out where there is little room
 
