@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Build
-from tests.live.tracing import LIMIT, assert_adds_up, undergo
+from tests.live.tracing import LIMIT, assert_adds_up, truth_in, undergo
 
 VERSIONS = ["1.19", "1.21", "1.24", "1.27"]
 if os.environ.get("UNDERGO_MATRIX") == "all":
@@ -109,3 +109,31 @@ def test_coroutines_are_waited_for(build: Build, go: str) -> None:
     assert_agrees([call for call in slow if call["waiting_ns"] > 5_000_000], truth, go)
     for call in calls:
         assert_whole(call)
+
+
+@pytest.mark.parametrize("procs", ["", "1"])
+@pytest.mark.parametrize("go", VERSIONS)
+def test_bins_add_up_under_the_collector(build: Build, go: str, procs: str) -> None:
+    """Assists, stopped worlds, locked threads, timers, too few Ps: no call misses a change, all bins add up."""
+    program = build("collected", go)
+    line = undergo("trace", "--json", "-f", "main.*", "--", str(program))
+    done = subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=os.environ | ({"GOMAXPROCS": procs} if procs else {}),
+    )
+    assert 0 == done.returncode, done.stderr
+    lines = [json.loads(text) for text in done.stdout.splitlines()]
+    assert_adds_up(lines[-1])
+    calls = [row for row in lines if row["type"] == "call"]
+    for call in calls:
+        assert_whole(call)
+    collections = [call for call in calls if call["func"] == "main.collect"]
+    truth = truth_in(done.stderr)
+    assert truth["main.collect"]["calls"] == len(collections)
+    assert all(call["waiting_ns"] > 0 for call in collections)
+    for call in calls:
+        if call["func"] == "main.wait":
+            assert set(call["waits"]) <= {"select", "preempted", "GC assist marking", "garbage collection"}
