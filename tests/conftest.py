@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ class Build(Protocol):
         stripped: bool = False,
         pie: bool = False,
         pgo: Path | None = None,
+        cgo: bool = False,
     ) -> Path: ...
 
 
@@ -68,19 +70,21 @@ def build(go_toolchains: dict[str, str]) -> Build:
         stripped: bool = False,
         pie: bool = False,
         pgo: Path | None = None,
+        cgo: bool = False,
     ) -> Path:
         if go not in go_toolchains:
             pytest.skip(f"no Go {go}: python tools/toolchains.py {toolchains.ALL.get(go, go)}")
         command = go_toolchains[go]
         flags = [*(["-ldflags=-s -w"] if stripped else []), *(["-buildmode=pie"] if pie else [])]
-        key = hashlib.sha256("\0".join([sources, _version(command), program, *flags]).encode())
+        way = [*flags, "cgo"] if cgo else flags
+        key = hashlib.sha256("\0".join([sources, _version(command), program, *way]).encode())
         if pgo is not None:
             key.update(pgo.read_bytes())
             flags.append(f"-pgo={pgo.resolve()}")
         # The file keeps the program's name, for that is the name of its process.
         target = CACHE / "programs" / key.hexdigest()[:16] / program
         if not target.exists():
-            _compile(command, program, flags, target)
+            _compile(command, program, flags, target, cgo)
         return target
 
     return compile_program
@@ -96,20 +100,29 @@ def _digest_of_programs() -> str:
     return digest.hexdigest()
 
 
+@pytest.fixture(scope="session")
+def switching_profile(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CPU profile of switching goroutines; building with it inlines casgstatus into its callers."""
+    path = tmp_path_factory.mktemp("profile") / "switching.pgo"
+    subprocess.run([build("pingpong", "1.24"), path], check=True, timeout=60)
+    return path
+
+
 @cache
 def _version(go: str) -> str:
     """All that `go version` says."""
     return subprocess.run([go, "version"], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def _compile(go: str, program: str, flags: list[str], target: Path) -> None:
+def _compile(go: str, program: str, flags: list[str], target: Path, cgo: bool) -> None:
     environment = os.environ | {
         "GO111MODULE": "on",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=mod",
         "GOPROXY": "off",
         "GOWORK": "off",
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": "1" if cgo else "0",
+        "CC": f"{sys.executable} -m ziglang cc",  # it comes with the development environment
         "GOCACHE": str(CACHE / "gocache"),
     }
     target.parent.mkdir(parents=True, exist_ok=True)

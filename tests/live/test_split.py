@@ -14,6 +14,9 @@ import pytest
 
 from tests.conftest import Build
 from tests.live.tracing import LIMIT, assert_adds_up, truth_in, undergo
+from undergo.goexe.executable import GoExecutable
+from undergo.plan.planner import CLOCK_ROLES, make_plan
+from undergo.plan.probe_plan import Role
 
 VERSIONS = ["1.19", "1.21", "1.24", "1.27"]
 if os.environ.get("UNDERGO_MATRIX") == "all":
@@ -137,3 +140,24 @@ def test_bins_add_up_under_the_collector(build: Build, go: str, procs: str) -> N
     for call in calls:
         if call["func"] == "main.wait":
             assert set(call["waits"]) <= {"select", "preempted", "GC assist marking", "garbage collection"}
+
+
+@pytest.mark.parametrize("go", [go for go in VERSIONS if int(go.split(".")[1]) >= 21])
+def test_inlined_transitions_are_seen(build: Build, go: str, switching_profile: Path) -> None:
+    """Built with a profile, status changes have no function of their own any more."""
+    program = build("timesplit", go, pgo=switching_profile)
+    with GoExecutable.open(program) as executable:
+        plan = make_plan(executable, 0, 0, ["main.main"], roles=CLOCK_ROLES, max_probes=1000)
+    inlined = {site.function.name for site in plan.runtime if site.role == Role.INLINED_TRANSITION}
+    assert {"runtime.park_m", "runtime.ready", "runtime.execute"} & inlined
+    calls, truth = traced(program, env={"GODEBUG": "asyncpreemptoff=1"})
+    assert_agrees(calls, truth, go)
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_time_in_c(build: Build, go: str) -> None:
+    """C code that sleeps is in a system call, C code that computes is running, Go code that C calls is Go code."""
+    calls, truth = traced(build("cgocalls", go, cgo=True))
+    assert_agrees(calls, truth, go)
+    callers = {call["id"] for call in calls if call["func"] == "main.caller"}
+    assert 5 == len(callers)
