@@ -144,9 +144,9 @@ static __always_inline void close_frame(struct goroutine *goroutine, const struc
 			add(&tally->aggregated, 1);
 		else
 			add(&tally->dropped[DROP_FUNCTIONS_FULL], 1);
-		goto out;
-	}
-	if (wall < min_duration || (max_depth && index >= max_depth)) {
+		if (!stream_calls)
+			goto out;
+	} else if (wall < min_duration || (max_depth && index >= max_depth)) {
 		add(&tally->filtered, 1);
 		goto out;
 	}
@@ -159,8 +159,8 @@ static __always_inline void close_frame(struct goroutine *goroutine, const struc
 		}
 	}
 	if (emit_closed(goroutine, key->tgid, tid, frame, index, parent, end, wall))
-		add(&tally->delivered, 1);
-	else
+		add(&tally->delivered, !aggregate);
+	else if (!aggregate) /* what is in the sums is accounted for, whether or not it is also shown */
 		add(&tally->dropped[DROP_RING_FULL], 1);
 out:
 	drop_frame(key, index);

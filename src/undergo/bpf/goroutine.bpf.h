@@ -48,9 +48,9 @@ static __always_inline const volatile struct layout *layout_of(__u64 cookie)
 	return &layouts[COOKIE_EXECUTABLE(cookie) & (MAX_EXECUTABLES - 1)];
 }
 
-static __always_inline bool wanted_process(__u32 tgid)
+static __always_inline bool wanted_process(__u32 tgid, __u64 cookie)
 {
-	return !filter_tgids || bpf_map_lookup_elem(&targets, &tgid);
+	return !layout_of(cookie)->only_targets || bpf_map_lookup_elem(&targets, &tgid);
 }
 
 static __always_inline void goroutine_key_of(struct goroutine_key *key, __u64 g, __u32 tgid)

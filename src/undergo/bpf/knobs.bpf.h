@@ -3,7 +3,6 @@
 #pragma once
 
 const volatile struct layout layouts[MAX_EXECUTABLES];
-const volatile bool filter_tgids; /* only processes in `targets` */
 const volatile bool filter_goids; /* only goroutines in `wanted_goids` */
 const volatile bool stream_calls; /* a record per call */
 const volatile bool aggregate; /* histograms and sums per function */

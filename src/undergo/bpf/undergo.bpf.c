@@ -81,7 +81,7 @@ int call_entry(struct pt_regs *regs)
 		return 0;
 	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
 		return 0;
-	if (!wanted_process(who.tgid))
+	if (!wanted_process(who.tgid, cookie))
 		return filtered_out(0, func);
 	cause = identify(&who, regs, cookie);
 	if (cause < 0 && filter_goids && !bpf_map_lookup_elem(&wanted_goids, &who.goid))
@@ -125,7 +125,7 @@ int call_exit(struct pt_regs *regs)
 	bool matched;
 	__u64 depth;
 
-	if (!active || !wanted_process(who.tgid))
+	if (!active || !wanted_process(who.tgid, cookie))
 		return 0;
 	if (identify(&who, regs, cookie) >= 0)
 		return 0; /* its entry was dropped for the same reason */
@@ -162,14 +162,15 @@ SEC("uprobe")
 int recovery(struct pt_regs *regs)
 {
 	__u64 now = bpf_ktime_get_ns();
-	const volatile struct layout *layout = layout_of(bpf_get_attach_cookie(regs));
+	__u64 cookie = bpf_get_attach_cookie(regs);
+	const volatile struct layout *layout = layout_of(cookie);
 	__u64 ids = bpf_get_current_pid_tgid();
 	struct goroutine_key key = {};
 	struct goroutine *goroutine;
 	__u64 m = 0, g = 0;
 	struct g_head head;
 
-	if (!active || !wanted_process(ids >> 32))
+	if (!active || !wanted_process(ids >> 32, cookie))
 		return 0;
 	if (bpf_probe_read_user(&m, sizeof(m), (void *)(regs->r14 + layout->g_m)) ||
 	    bpf_probe_read_user(&g, sizeof(g), (void *)(m + layout->m_curg)) ||
@@ -193,13 +194,14 @@ SEC("uprobe")
 int death(struct pt_regs *regs)
 {
 	__u64 now = bpf_ktime_get_ns();
+	__u64 cookie = bpf_get_attach_cookie(regs);
 	__u64 ids = bpf_get_current_pid_tgid();
 	struct goroutine_key key = {};
 	struct goroutine *goroutine;
 
-	if (!active || !wanted_process(ids >> 32))
+	if (!active || !wanted_process(ids >> 32, cookie))
 		return 0;
-	if (COOKIE_FLAGS(bpf_get_attach_cookie(regs)) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
+	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
 		return 0;
 	goroutine_key_of(&key, regs->ax, ids >> 32);
 	goroutine = find_goroutine(&key);
@@ -242,7 +244,7 @@ int transition(struct pt_regs *regs)
 	__u32 slot = READ_REASON;
 	__u64 caller = 0;
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
 		return 0;
 	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
 		return 0;
@@ -267,7 +269,7 @@ int inlined_transition(struct pt_regs *regs)
 	const volatile struct layout *layout = layout_of(cookie);
 	__u64 g, status;
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
 		return 0;
 	if (regs->flags & EFLAGS_ZF)
 		return 0; /* the swap failed; it is tried again */
@@ -288,7 +290,7 @@ int preemption(struct pt_regs *regs)
 	__u64 cookie = bpf_get_attach_cookie(regs);
 	const volatile struct layout *layout = layout_of(cookie);
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
 		return 0;
 	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
 		return 0;
@@ -303,7 +305,7 @@ int birth(struct pt_regs *regs)
 	__u64 now = bpf_ktime_get_ns();
 	__u64 cookie = bpf_get_attach_cookie(regs);
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32))
+	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
 		return 0;
 	goroutine_born(layout_of(cookie), regs, cookie, now);
 	return 0;

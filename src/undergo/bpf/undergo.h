@@ -29,6 +29,7 @@ enum cookie_flag {
 
 /* What differs from executable to executable. */
 struct layout {
+	__u32 only_targets; /* of its processes, only those in `targets` are traced */
 	/* offsets in runtime.g and runtime.m */
 	__u32 g_m;
 	__u32 g_sched_sp;

@@ -13,6 +13,7 @@ from undergo.cli.options import output_options, target_options
 from undergo.cli.targets import open_targets
 from undergo.errors import GoVersionError
 from undergo.goexe.executable import GoExecutable
+from undergo.target.config import Config
 from undergo.views import jsonlines
 from undergo.views.inspect import Group, inspect_lines
 from undergo.views.style import palette
@@ -21,7 +22,9 @@ from undergo.views.style import palette
 @click.command("inspect")
 @target_options
 @output_options
-def command(pids: tuple[int, ...], executable: str | None, as_json: bool, color: str) -> None:
+def command(
+    pids: tuple[int, ...], executable: str | None, config: Config | None, as_json: bool, color: str
+) -> None:
     """Show what a Go executable says about itself, and how undergo found what it needs.
 
     \b
@@ -31,7 +34,7 @@ def command(pids: tuple[int, ...], executable: str | None, as_json: bool, color:
     """
     style = palette(color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
-        targets = open_targets(stack, pids, executable, ())
+        targets = open_targets(stack, pids, executable, (), config)
         for opened in targets.executables:
             groups = describe(opened)
             if as_json:

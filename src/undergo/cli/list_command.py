@@ -10,9 +10,11 @@ from dataclasses import replace
 import click
 
 from undergo.cli.options import output_options, pattern_option, target_options
-from undergo.cli.targets import Targets, open_targets
+from undergo.cli.targets import Targets, open_targets, patterns_of
 from undergo.goexe.function import Function
 from undergo.plan.planner import make_plan
+from undergo.plan.sets import NO_SETS, Sets
+from undergo.target.config import Config
 from undergo.views import jsonlines
 from undergo.views.functions import Listed, function_lines
 from undergo.views.style import palette
@@ -23,7 +25,12 @@ from undergo.views.style import palette
 @pattern_option
 @output_options
 def command(
-    pids: tuple[int, ...], executable: str | None, patterns: tuple[str, ...], as_json: bool, color: str
+    pids: tuple[int, ...],
+    executable: str | None,
+    config: Config | None,
+    patterns: tuple[str, ...],
+    as_json: bool,
+    color: str,
 ) -> None:
     """List functions with address, source line and number of exits; and why some cannot be traced.
 
@@ -31,12 +38,13 @@ def command(
     Examples:
       undergo list -e ./server -f 'main.*'
       undergo list -p 4711 -f '*.(*Mutex).Lock'
+      undergo list -e ./server -f @handlers                HTTP and gRPC handlers
       undergo list -e ./server -f '/[Hh]andler/' --json
     """
     style = palette(color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
-        targets = open_targets(stack, pids, executable, ())
-        rows = _rows(targets, patterns or ("*",))
+        targets = open_targets(stack, pids, executable, (), config)
+        rows = _rows(targets, patterns, config.sets if config else NO_SETS)
         if as_json:
             text = "".join(jsonlines.function(row) for row in rows)
         else:
@@ -44,10 +52,11 @@ def command(
         jsonlines.write_batch(sys.stdout.buffer, text)
 
 
-def _rows(targets: Targets, patterns: tuple[str, ...]) -> list[Listed]:
+def _rows(targets: Targets, patterns: tuple[str, ...], sets: Sets) -> list[Listed]:
     rows = []
     for index, executable in enumerate(targets.executables):
-        plan = make_plan(executable, index, 0, patterns, max_probes=1 << 30)
+        named = patterns or (patterns_of(executable, targets.binaries[index]) if targets.binaries else ())
+        plan = make_plan(executable, index, 0, named or ("*",), sets=sets, max_probes=1 << 30)
         rows += [Listed(planned.function, len(planned.exits)) for planned in plan.functions]
         traced = {
             planned.function.name: at

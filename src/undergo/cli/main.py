@@ -18,7 +18,18 @@ COMMANDS = {
     "trace": "a live call tree per goroutine",
     "states": "what goroutines do: running, waiting and for what, born, dead",
     "latency": "how long calls take, per function, summed up in the kernel",
+    "config": "write a file for -c: programs, functions, addresses",
 }
+
+
+def commands() -> list[click.Command]:
+    """All of them, imported."""
+    return [_command(name) for name in COMMANDS]
+
+
+def _command(name: str) -> click.Command:
+    command: click.Command = import_module(f"undergo.cli.{name}_command").command
+    return command
 
 
 class _Commands(click.Group):
@@ -28,8 +39,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"undergo.cli.{name}_command").command
-        return command
+        return _command(name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from undergo.target.config import Config
 
 _UNITS = {
     "ns": 1,
@@ -53,9 +57,69 @@ def chain(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     return decorate
 
 
+def _configure(ctx: click.Context, param: click.Parameter, path: str | None) -> Config | None:
+    """Reads the file of -c; its options become the defaults of the command line's."""
+    if path is None:
+        return None
+    from undergo.target.config import read_config
+
+    config = read_config(path)
+    ctx.default_map = {**(ctx.default_map or {}), **_defaults(ctx, config)}
+    return config
+
+
+def _defaults(ctx: click.Context, config: Config) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, given in config.options:
+        option = _option(ctx.command, name)
+        if option is None:
+            known = _options_of_all()
+            if name in known:
+                continue  # another command's: one file serves them all
+            near = get_close_matches(name, known, n=1)
+            raise given.wrong("unknown option", f"did you mean {near[0]}?" if near else "see --help")
+        value: object = given.value
+        if option.multiple and isinstance(value, str):
+            value = (value,)
+        try:
+            option.type_cast_value(ctx, value)
+        except (click.UsageError, TypeError) as error:
+            why = error.message if isinstance(error, click.UsageError) else "a list is not expected here"
+            raise given.wrong(why) from None
+        found[option.name or name] = value
+    return found
+
+
+def _option(command: click.Command, name: str) -> click.Option | None:
+    for param in command.params:
+        if isinstance(param, click.Option) and f"--{name}" in param.opts and name not in _NOT_IN_FILES:
+            return param
+    return None
+
+
+def _options_of_all() -> set[str]:
+    from undergo.cli.main import commands
+
+    params = [param for command in commands() for param in command.params]
+    names = {name.removeprefix("--") for param in params for name in param.opts if name.startswith("--")}
+    return names - _NOT_IN_FILES
+
+
+#: These are what `binaries` says, or belong to one run.
+_NOT_IN_FILES = {"pid", "executable", "function", "config", "help", "dry-run", "as-root", "output"}
+
+
 target_options = chain(
     click.option("-p", "--pid", "pids", type=int, multiple=True, help="a running process; repeatable"),
     click.option("-e", "--executable", type=str, help="an executable: all its processes, present and future"),
+    click.option(
+        "-c",
+        "--config",
+        is_eager=True,
+        callback=_configure,
+        metavar="FILE",
+        help="several programs, their functions, and options, from a YAML file",
+    ),
 )
 pattern_option = click.option(
     "-f",
@@ -63,7 +127,7 @@ pattern_option = click.option(
     "patterns",
     multiple=True,
     metavar="PATTERN",
-    help="functions: a glob over the full name, or '/regex/'; repeatable",
+    help="functions: a glob over the full name, '/regex/', or a set such as @module, @handlers; repeatable",
 )
 output_options = chain(
     click.option("--json", "as_json", is_flag=True, help="one JSON object a line on stdout"),
@@ -105,6 +169,7 @@ class Request:
 
     pids: tuple[int, ...]
     executable: str | None
+    config: Config | None
     command_line: tuple[str, ...]
     patterns: tuple[str, ...]
     duration: int | None

@@ -67,12 +67,14 @@ class Stopper:
         os.write(self._write, b"!")
 
 
-def traced(executables: Sequence[GoExecutable], plans: Sequence[ProbePlan]) -> list[Traced]:
-    """The session's view of executables and their plans; those without functions are left out."""
+def traced(targets: Targets, plans: Sequence[ProbePlan]) -> list[Traced]:
+    """The session's view of executables and their plans."""
     found = []
-    slots = slots_of(executables)
-    for executable, plan, row in zip(executables, plans, slots.rows, strict=True):
+    slots = slots_of(targets.executables)
+    rows = zip(targets.executables, plans, slots.rows, strict=True)
+    for index, (executable, plan, row) in enumerate(rows):
         layout: dict[str, object] = {name: getattr(executable.layout, name) for name in _OFFSETS}
+        layout |= {"only_targets": index not in targets.every}
         layout |= {"wait_slots": row, "stale_slot": slots.stale, "preempted_slot": slots.preempted}
         caller = next((r for r in plan.runtime if r.truthful_caller), None)
         if caller is not None and caller.truthful_caller is not None:
@@ -85,6 +87,15 @@ def traced(executables: Sequence[GoExecutable], plans: Sequence[ProbePlan]) -> l
 def can_split(plans: Sequence[ProbePlan]) -> bool:
     """Whether every executable's status transitions are seen: else no split would be right."""
     return all(any(site.role == Role.TRANSITION for site in plan.runtime) for plan in plans)
+
+
+def programs_of(targets: Targets, plans: Sequence[ProbePlan]) -> dict[int, str]:
+    """The file name of the program that each function is of, by FunctionPlan.id."""
+    return {
+        function.id: os.path.basename(executable.display.partition(" (")[0])
+        for executable, plan in zip(targets.executables, plans, strict=True)
+        for function in plan.functions
+    }
 
 
 def slots_of(executables: Sequence[GoExecutable]) -> WaitSlots:
@@ -107,7 +118,7 @@ _OFFSETS = (
 @contextmanager
 def session(targets: Targets, plans: Sequence[ProbePlan], wanted: Wanted) -> Iterator[Session]:
     """An attached session; a launched command is released once everything is in place."""
-    with Session(traced(targets.executables, plans), wanted) as open_session:
+    with Session(traced(targets, plans), wanted) as open_session:
         if targets.launched:
             targets.launched.release()
         yield open_session
@@ -127,7 +138,7 @@ def follow(
     alive = {end.fileno() for end in targets.ends}
     if targets.launched:
         alive.add(targets.launched.fileno())
-    watched = bool(alive)
+    watched = bool(alive) and not targets.every
     for descriptor in alive:
         poll.register(descriptor, select.POLLIN)
     deadline = time.monotonic_ns() + duration if duration is not None else None
@@ -171,7 +182,8 @@ def account(open_session: Session, ending: Ending, *, aggregated: bool) -> Ledge
 
 def session_line(targets: Targets, plans: Sequence[ProbePlan]) -> str:
     """The machine interface's first line."""
-    pids: list[tuple[int | None, int]] = [*(targets.pids or {}).items()] or [(None, 0)]
+    pids: list[tuple[int | None, int]] = [*targets.pids.items()]
+    pids += [(None, index) for index in sorted(targets.every)]
     described: list[dict[str, object]] = [
         {
             "pid": pid,

@@ -67,7 +67,7 @@ def command(
         wanted = Wanted(
             states=True,
             aggregate=summed,
-            pids=tuple(targets.pids) if targets.pids is not None else None,
+            pids=tuple(targets.pids),
             goids=request.goids,
             goroutines=request.max_goroutines,
             only_states=sum(1 << NUMBERS[state] for state in only_states),

@@ -70,14 +70,14 @@ def command(
         wanted = Wanted(
             stream_calls=True,
             split=split,
-            pids=tuple(targets.pids) if targets.pids is not None else None,
+            pids=tuple(targets.pids),
             goids=request.goids,
             min_duration=min_duration,
             max_depth=depth or 0,
             goroutines=request.max_goroutines,
         )
         stopper, offset = Stopper(), epoch_offset()
-        tree = CallTree(names, style, show_pid=targets.pids is None or len(targets.pids) > 1)
+        tree = CallTree(names, style, show_pid=targets.several)
         lines, out, limit = jsonlines.CallLines(names), sys.stdout.buffer, _Limit(max_calls)
 
         def show(records: list[Call | CallOpened]) -> None:

@@ -2,8 +2,8 @@
 
 Walking all of it takes seconds (pyelftools, 37 MB executable), so nobody does: a type is found by its
 name's bytes in .debug_info, where Go writes names inline (DW_FORM_string), checked by the abbreviation code
-before them; a package by its compile unit, whose root is named after it. Only .debug_info and .debug_abbrev
-are read.
+before them; a package by its compile unit, whose root is named after it. Only .debug_info, .debug_abbrev and,
+for addresses since DWARF 5, .debug_addr are read.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import contextlib
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from undergo.errors import TruncatedError
 from undergo.goexe.elf import ElfImage
+from undergo.goexe.function import is_method
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
@@ -59,6 +60,33 @@ class Dwarf:
             structure = self.structure(name)
             return {} if structure is None else dict(_members(structure, "", 0, 2))
 
+    def taking(self, types: Sequence[str], wanted: Callable[[str], bool]) -> dict[str, bool]:
+        """Names of functions that take these types, after a receiver if any, and return nothing.
+
+        True: exactly these. False: some of these, because Go up to 1.21 leaves out parameters called _. Types
+        are full names ("net/http.ResponseWriter", "*net/http.Request"); only units of packages that are `wanted`
+        are looked into, and of those only the ones that refer to any of the types at all.
+        """
+        with _damage(self._elf):
+            places = [self._type(name) for name in types]
+            if not all(places):
+                return {}
+            references = [struct.pack("<I", place) for place in set[int]().union(*places)]
+            return {
+                name: whole
+                for unit in self._info.iter_CUs()
+                if any(
+                    self._data.find(r, unit.cu_offset, unit.cu_offset + unit.size) >= 0 for r in references
+                )
+                and wanted(_name(unit.get_top_DIE()))
+                for name, whole in _taking(unit, places)
+            }
+
+    def _type(self, name: str) -> set[int]:
+        """The offsets of the entries of a type: a named interface has two, one a typedef of the other."""
+        tag = "DW_TAG_pointer_type" if name.startswith("*") else "DW_TAG_typedef"
+        return {entry.offset for entry in self._entries(name, tag)}
+
     @cached_property
     def _data(self) -> bytes:
         return _section(self._elf, "debug_info")
@@ -70,15 +98,16 @@ class Dwarf:
         def describe(name: str, data: bytes) -> DebugSectionDescriptor:
             return DebugSectionDescriptor(io.BytesIO(data), name, 0, len(data), 0)
 
-        absent = "aranges frame eh_frame str loc ranges line pubtypes pubnames addr str_offsets line_str"
+        absent = "aranges frame eh_frame str loc ranges line pubtypes pubnames str_offsets line_str addr"
         absent += " loclists rnglists"
         sections = {
             f"debug_{name}_sec" if name != "eh_frame" else "eh_frame_sec": None for name in absent.split()
         }
         sections |= {"debug_sup_sec": None, "gnu_debugaltlink_sec": None, "debug_types_sec": None}
         machine = {"amd64": "x64", "arm64": "AArch64"}[self._elf.machine]
-        strings = {name: _section(self._elf, name) for name in ("debug_str", "debug_line_str")}  # of C units
-        given = {f"{name}_sec": describe(f".{name}", data) for name, data in strings.items() if data}
+        # the first is of DWARF 5, the other two are of C units
+        more = {n: _section(self._elf, n) for n in ("debug_addr", "debug_str", "debug_line_str")}
+        given = {f"{name}_sec": describe(f".{name}", data) for name, data in more.items() if data}
         return DWARFInfo(
             config=DwarfConfig(little_endian=True, machine_arch=machine, default_address_size=8),
             debug_info_sec=describe(".debug_info", self._data),
@@ -103,20 +132,25 @@ class Dwarf:
         return found
 
     def _entry(self, name: str, tag: str) -> DIE | None:
-        """The entry whose first attribute is this name: found by bytes, else by walking units."""
+        """The first entry of that name: found by bytes, else by walking units."""
         with _damage(self._elf):
-            wanted = name.encode() + b"\0"
-            at = self._data.find(wanted)
-            while at >= 0:
-                entry = self._entry_before(at, name, tag)
-                if entry is not None:
-                    return entry
-                at = self._data.find(wanted, at + 1)
+            for entry in self._entries(name, tag):
+                return entry
             for unit in self.units(name.rpartition(".")[0]):
                 for entry in unit.iter_DIEs():
                     if entry.tag == tag and _name(entry) == name:
                         return entry
         return None
+
+    def _entries(self, name: str, tag: str) -> Iterator[DIE]:
+        """The entries whose first attribute is this name, found by its bytes."""
+        wanted = name.encode() + b"\0"
+        at = self._data.find(wanted)
+        while at >= 0:
+            entry = self._entry_before(at, name, tag)
+            if entry is not None:
+                yield entry
+            at = self._data.find(wanted, at + 1)
 
     def _entry_before(self, at: int, name: str, tag: str) -> DIE | None:
         unit_at = next((start for start, end in self._unit_starts if start < at < end), None)
@@ -138,6 +172,23 @@ class Dwarf:
             if _name(entry) == name:
                 return entry
         return None
+
+
+def _taking(unit: CompileUnit, places: Sequence[set[int]]) -> Iterator[tuple[str, bool]]:
+    """Names of a unit's functions whose parameters, but a receiver, have their types at these places: all, some."""
+    for entry in unit.get_top_DIE().iter_children():
+        if entry.tag != "DW_TAG_subprogram" or "DW_AT_name" not in entry.attributes:
+            continue  # code of a function whose entry with the name stands elsewhere
+        parameters = [child for child in entry.iter_children() if child.tag == "DW_TAG_formal_parameter"]
+        found = [child.attributes["DW_AT_type"].value for child in parameters]
+        name = _name(entry)
+        if is_method(name) and found and not any(found[0] in place for place in places):
+            found = found[1:]
+        if any(child.attributes["DW_AT_variable_parameter"].value for child in parameters):
+            continue  # that is a result
+        rest = iter(places)
+        if found and all(any(one in place for place in rest) for one in found):
+            yield name, len(found) == len(places)
 
 
 def _members(structure: DIE, prefix: str, base: int, depth: int) -> Iterator[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -32,3 +33,13 @@ class Source:
         """For people: `main.serve (main.go:42)`."""
         name = self.file.rpartition("/")[2]
         return f"{self.function} ({name}:{self.line})" if name else self.function
+
+
+_METHOD = re.compile(r"[^.]+\.(\(\*[^()]+\)|[^.()]+)\.[^.]+")
+_CLOSURE = re.compile(r".*\.(func|gowrap|deferwrap)\d+(-range\d+)?")
+
+
+def is_method(name: str) -> bool:
+    """Whether the name has a receiver, "main.(*T).f" or "main.T.f"; closures, "main.f.func1", look like it."""
+    last = name[name.rfind("/") + 1 :]
+    return _METHOD.fullmatch(last) is not None and _CLOSURE.fullmatch(last) is None

@@ -29,7 +29,6 @@ class Settings:
 
     layouts: tuple[Mapping[str, Any], ...]  # per executable, field names of struct layout
     programs: tuple[str, ...]  # programs to load; the others are not verified
-    filter_tgids: bool = False
     filter_goids: bool = False
     stream_calls: bool = False
     aggregate: bool = False
@@ -98,7 +97,6 @@ class Program:
             for name, value in known.items():
                 row[name] = value
         numbers = {
-            "filter_tgids": settings.filter_tgids,
             "filter_goids": settings.filter_goids,
             "stream_calls": settings.stream_calls,
             "aggregate": settings.aggregate,

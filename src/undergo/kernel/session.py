@@ -38,7 +38,7 @@ class Wanted:
     states: bool = False  # every change of every goroutine's state
     only_states: int = 0  # bits of enum go_status, 0 for all
     only_waits: int = 0  # bits of wait slots, 0 for all
-    pids: tuple[int, ...] | None = None  # None: every process of the executables
+    pids: tuple[int, ...] = ()  # of executables whose layout says only_targets
     goids: tuple[int, ...] = ()
     min_duration: int = 0
     max_depth: int = 0
@@ -82,7 +82,8 @@ class Session:
         Raises KernelError, PermissionDeniedError or TargetError; nothing stays attached then.
         """
         functions = sum(len(one.plan.functions) for one in traced)
-        processes = len(wanted.pids) if wanted.pids is not None else 8
+        everyone = not all(one.layout["only_targets"] for one in traced)
+        processes = len(wanted.pids) + (8 if everyone else 0)
         roles = {one.role for each in traced for one in each.plan.runtime}
         if functions:
             roles |= {Role.ENTRY, Role.EXIT}
@@ -92,7 +93,6 @@ class Session:
             Settings(
                 layouts=tuple(one.layout for one in traced),
                 programs=(*programs, *(TRACEPOINTS if wanted.split else ())),
-                filter_tgids=wanted.pids is not None,
                 filter_goids=bool(wanted.goids),
                 stream_calls=wanted.stream_calls,
                 aggregate=wanted.aggregate,
@@ -113,7 +113,7 @@ class Session:
         self._probes = Probes(self._program, uprobe_multi=multi)
         self._ring: Ring | None = None
         try:
-            for pid in wanted.pids or ():
+            for pid in wanted.pids:
                 self.add_process(pid)
             for goid in wanted.goids:
                 self._program.put("wanted_goids", goid.to_bytes(8, "little"), b"\0\0\0\0")

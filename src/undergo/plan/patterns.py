@@ -5,7 +5,8 @@ itself, because Go's names are full of brackets, stars and parentheses:
 
     main.*    net/http.(*conn).serve    *.(*Mutex).Lock    main.Map[...]
 
-`(*T)` needs no care: where a function has exactly the name given, only that one is meant.
+`(*T)` needs no care: where a function has exactly the name given, only that one is meant. What begins with @
+is a set of functions: sets.py.
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ def compile_pattern(text: str) -> Pattern:
     """Compile what follows -f. Raises UsageError for an empty, unfinished or unreadable pattern."""
     if not text:
         raise UsageError("an empty pattern selects nothing", "give a function's name or a glob: -f 'main.*'")
-    if text.startswith("@"):
-        raise UsageError(f"sets of functions ({text}) are not available yet", "name the functions with globs")
     if text.startswith("/"):
         if len(text) < 3 or not text.endswith("/"):
             raise UsageError(

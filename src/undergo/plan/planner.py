@@ -9,6 +9,7 @@ from undergo.errors import UsageError
 from undergo.plan.patterns import Pattern, compile_pattern, nothing_matches
 from undergo.plan.probe_plan import FunctionPlan, Issue, ProbePlan, Role
 from undergo.plan.runtime_sites import runtime_sites
+from undergo.plan.sets import NO_SETS, Sets, is_set, members
 from undergo.plan.sites import place
 from undergo.plan.untraceable import untraceable
 
@@ -35,16 +36,18 @@ def make_plan(
     patterns: Sequence[str],
     *,
     roles: Collection[Role] = FRAME_ROLES,
+    sets: Sets = NO_SETS,
     max_probes: int,
 ) -> ProbePlan:
     """Plan the probes for the functions the patterns name, in the order of their addresses.
 
     `index` is the executable's place in the session, `first_id` the id of its first function; `roles` are the
-    probes in the runtime, of which there is only one set without patterns. A function that cannot be traced is an
+    probes in the runtime, of which there is only one set without patterns; `sets` are the configured ones
+    that patterns may name. A function that cannot be traced is an
     issue. Raises UsageError for a pattern that is wrong or selects nothing, and for more
     than `max_probes` probes.
     """
-    rows, issues = _select(executable, [compile_pattern(pattern) for pattern in patterns])
+    rows, issues = _select(executable, patterns, sets)
     if len(rows) > max_probes:
         raise _too_many(len(rows), f"at least {len(rows)}", max_probes)
     functions = executable.functions
@@ -74,21 +77,33 @@ def _too_many(functions: int, probes: str, limit: int) -> UsageError:
     )
 
 
-def _select(executable: GoExecutable, patterns: Sequence[Pattern]) -> tuple[list[int], list[Issue]]:
-    """Rows of the function table in order, and what there is to say about inlining."""
+def _select(executable: GoExecutable, patterns: Sequence[str], sets: Sets) -> tuple[list[int], list[Issue]]:
+    """Rows of the function table in order, and what there is to say about sets and inlining."""
     functions = executable.functions
     rows: set[int] = set()
     gone: dict[str, int] = {}
-    for pattern in patterns:
-        exact = functions.rows_named(pattern.text) if pattern.literal else ()
-        found = _without_wrappers(functions, exact or functions.select(pattern.matches))
-        inlined = {} if exact else _only_inlined(executable, pattern)
-        if not found and not inlined:
-            raise nothing_matches(pattern, functions.names, executable.inlined.counts)
+    issues: list[Issue] = []
+    compiled = [compile_pattern(text) for text in patterns if not is_set(text)]
+    for name in filter(is_set, patterns):
+        found, more = members(executable, name, sets)
+        if not found:
+            raise UsageError(f"no function of {executable.display} is in {name}", _said(more))
         rows.update(found)
+        issues += more
+    for pattern in compiled:
+        exact = functions.rows_named(pattern.text) if pattern.literal else ()
+        chosen = _without_wrappers(functions, exact or functions.select(pattern.matches))
+        inlined = {} if exact else _only_inlined(executable, pattern)
+        if not chosen and not inlined:
+            raise nothing_matches(pattern, functions.names, executable.inlined.counts)
+        rows.update(chosen)
         gone.update(inlined)
     ordered = sorted(rows)
-    return ordered, _inlining(executable, ordered, gone)
+    return ordered, issues + _inlining(executable, ordered, gone)
+
+
+def _said(issues: Sequence[Issue]) -> str:
+    return issues[0].message if issues else "the program does not use what it stands for"
 
 
 def _without_wrappers(functions: FunctionTable, rows: Sequence[int]) -> Sequence[int]:

@@ -60,7 +60,6 @@ def test_literal(pattern: str, literal: bool) -> None:
     ("pattern", "words"),
     [
         ("", "empty"),
-        ("@gc", "@gc"),
         ("/", "ends with /"),
         ("/main", "ends with /"),
         ("//", "ends with /"),
