@@ -119,7 +119,9 @@ class StateDecoder:
                 at = self._source(exe, site, statement - 1), self._source(exe, site, start)
                 found.append(Birth(ts, pid, tid, goid, other, *at))
                 continue
-            waiting = begun if after == _WAITING else ended if before == _WAITING else None
+            # of a wait that began before we looked, the reason is not known
+            ended_known = before == _WAITING and flags & _SPENT_KNOWN
+            waiting = begun if after == _WAITING else ended if ended_known else None
             found.append(
                 StateChange(
                     ts,
@@ -128,7 +130,7 @@ class StateDecoder:
                     goid,
                     STATUSES.get(before, str(before)),
                     STATUSES.get(after, str(after)),
-                    "" if waiting is None else self._reasons[waiting],
+                    "" if waiting is None else _reason(self._reasons, waiting),
                     other,
                     spent if flags & _SPENT_KNOWN else None,
                     time - born if born and STATUSES.get(after) == "dead" else None,
@@ -138,6 +140,11 @@ class StateDecoder:
 
 
 _WAITING = NUMBERS["waiting"]
+
+
+def _reason(reasons: Sequence[str], slot: int) -> str:
+    """The name of a wait slot; the kernel's very last one, for what it could not read, is the last name."""
+    return reasons[min(slot, len(reasons) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,7 @@ class Longests:
     def _offer(self, state: str, ns: int, goid: int, pid: int, slot: int, *, still: bool = False) -> None:
         if ns <= 0:
             return
-        reason = self.reasons[slot] if state == "waiting" else ""
+        reason = _reason(self.reasons, slot) if state == "waiting" else ""
         heapq.heappush(self._heaps[state], Longest(ns, goid, pid, reason, still))
         if len(self._heaps[state]) > 2 * _LONGEST:
             heapq.heappop(self._heaps[state])
@@ -223,7 +230,7 @@ def stays(rows: Iterable[Latency], reasons: Sequence[str]) -> tuple[list[Stays],
             births += row.calls
             continue
         if row.func >= _WAITS:
-            state, reason = "waiting", reasons[row.func - _WAITS]
+            state, reason = "waiting", _reason(reasons, row.func - _WAITS)
         else:
             state, reason = STATUSES.get(row.func, str(row.func)), ""
         found.append(Stays(row.pid, state, reason, row.calls, row.sum_ns, row.p50_ns, row.p99_ns, row.max_ns))

@@ -12,6 +12,7 @@ from goimage import FUNCTIONS, MACHINES, Fn, Image
 
 from undergo.errors import GoVersionError, TruncatedError
 from undergo.goexe.executable import GoExecutable
+from undergo.goexe.function import Source
 from undergo.goexe.functions import without_type_arguments
 
 Opener = Callable[..., GoExecutable]
@@ -68,6 +69,27 @@ def test_find_knows_padding_from_code(opened: Opener) -> None:
     assert functions.find(image.entry(2)) == functions[1]
     assert functions.find(0) is None
     assert functions.find(1 << 70) is None
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("pie", [False, True])
+def test_source_of_an_address(opened: Opener, go: str, pie: bool) -> None:
+    """From a function's first byte to its last: its name, file and line."""
+    image = Image(go, pie=pie)
+    functions = opened(image).functions
+    add = Source("main.add", "/src/main.go", 11)
+    assert [add, add] == [functions.source(image.entry(1)), functions.source(image.entry(1) + 19)]
+    assert Source("main.main", "/src/main.go", 15) == functions.source(image.entry(2) + 7)
+    assert Source("memmove", "/go/memmove_amd64.s", 5) == functions.source(image.entry(6) + 63)
+    assert Source("main.Map[...]", "/src/main.go", 10) == functions.source(image.entry(5))
+
+
+def test_no_source_outside_functions(opened: Opener) -> None:
+    """Padding, marks in the text, what lies beyond it, and no address at all."""
+    image = Image()
+    functions = opened(image).functions
+    outside = [image.entry(1) + 20, image.entry(0), image.entry(1) - 1, image.entry(8), 0, -1, 1 << 70]
+    assert [None] * len(outside) == [functions.source(address) for address in outside]
 
 
 def test_select_gives_rows(opened: Opener) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,42 @@ def test_the_wrapper_id_is_the_runtimes(go: str, tmp_path: Path) -> None:
         if minor not in known:
             pytest.skip(f"not measured for 1.{minor}")
         assert known[minor] == executable.functions.wrapper_id
+
+
+@each_go
+def test_sources_are_those_of_addr2line(go: str, tmp_path: Path) -> None:
+    """Every stretch of code comes from the line that Go's tool says, also where it was inlined."""
+    program = toolchains.build(go, tmp_path, "plain")
+    with GoExecutable.open(program) as executable:
+        functions = executable.functions
+        rows = functions.select(lambda name: name.startswith(("main.", "fmt.", "sync.")) and "[" not in name)
+        pcs = [
+            pc for row in rows for start, end, _ in functions.pcln(functions[row]) for pc in (start, end - 1)
+        ]
+        found = [functions.source(pc) for pc in pcs]
+    asked = "".join(f"{pc:#x}\n" for pc in pcs)
+    command = [go, "tool", "addr2line", program]
+    said = subprocess.run(
+        command, input=asked, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
+    names, places = said.splitlines()[::2], said.splitlines()[1::2]
+    assert len(pcs) > 1000
+    assert list(zip(names, places, strict=True)) == [
+        (source.function, f"{source.file}:{source.line}") for source in found if source
+    ]
+
+
+@each_go
+@pytest.mark.parametrize("mode", ["plain", "pie"])
+def test_the_source_of_inlined_code(go: str, mode: str, tmp_path: Path) -> None:
+    """The function is the one whose code it is, the file and line are those of what was inlined into it."""
+    with GoExecutable.open(toolchains.build(go, tmp_path, mode)) as executable:
+        locked = executable.functions.named("main.locked")
+        assert locked is not None
+        found = [executable.functions.source(pc) for pc in range(locked.entry, locked.end)]
+        assert {"main.locked"} == {source.function for source in found if source}
+        text = toolchains.PROGRAM.splitlines()
+        lines = {text.index("func tiny(a int) int { return a*3 + 1 }") + 1, text.index("\treturn sum") + 1}
+        assert lines <= {source.line for source in found if source and source.file.endswith("main.go")}
+        assert {"main.go", "mutex.go"} <= {Path(source.file).name for source in found if source}
+        assert executable.functions.source(locked.end) is None
