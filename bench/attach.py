@@ -21,8 +21,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from undergo.cli.run import traced
-from undergo.cli.targets import Targets, open_targets, plan_all
+from undergo.cli.targets import Targets, open_targets
 from undergo.kernel.session import Session, Wanted
+from undergo.plan.planner import make_plan
 from undergo.plan.probe_plan import ProbePlan
 
 RUNS = 5
@@ -36,7 +37,9 @@ def main() -> None:
         targets = open_targets(stack, (), path, ())
         names = targets.executables[0].functions.names
         print(f"{path}: {len(names):,} functions")
-        everything, plan_ms = timed(lambda: plan_all(targets, ["*.*"], 1 << 30)[0])
+        everything, plan_ms = timed(
+            lambda: make_plan(targets.executables[0], 0, 0, ["*.*"], max_probes=1 << 30)
+        )
         print(f"all of them planned, {everything.probes:,} probes: {plan_ms:,.0f} ms")
         print(f"{'functions':>9}  {'probes':>7}  {'load + attach ms':>16}  {'detach ms':>9}")
         for count in (1, 100, 1000, 5000):
@@ -82,7 +85,7 @@ def first_event(path: str, pattern: str) -> tuple[int, float]:
 
 def measure(targets: Targets, plan: ProbePlan) -> tuple[float, float]:
     """(load and attach, detach) in ms."""
-    session, attach = timed(lambda: Session(traced(targets.executables, [plan]), Wanted(aggregate=True)))
+    session, attach = timed(lambda: Session(traced(targets, [plan]), Wanted(aggregate=True)))
     _, detach = timed(session.stop)
     session.close()
     return attach, detach

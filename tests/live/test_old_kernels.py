@@ -10,9 +10,10 @@ import pytest
 from tests.conftest import Build
 from tests.live.tracing import LIMIT, truth_in
 from undergo.cli.run import traced
-from undergo.cli.targets import open_targets, plan_all
+from undergo.cli.targets import open_targets
 from undergo.events.decode import latencies
 from undergo.kernel.session import Session, Wanted
+from undergo.plan.planner import make_plan
 
 
 @pytest.mark.parametrize(("uprobe_multi", "bpf_loop"), [(False, True), (True, False), (False, False)])
@@ -24,12 +25,10 @@ def test_counts_without_newer_features(
     path = build(program, "1.24")
     with ExitStack() as stack:
         targets = open_targets(stack, (), str(path), ())
-        plans = plan_all(targets, ["main.*"], 1000)
+        plans = [make_plan(targets.executables[0], 0, 0, ["main.*"], max_probes=1000)]
         names = {f.id: f.function.name for f in plans[0].functions}
         wanted = Wanted(aggregate=True)
-        with Session(
-            traced(targets.executables, plans), wanted, uprobe_multi=uprobe_multi, bpf_loop=bpf_loop
-        ) as session:
+        with Session(traced(targets, plans), wanted, uprobe_multi=uprobe_multi, bpf_loop=bpf_loop) as session:
             done = subprocess.run([path], capture_output=True, text=True, timeout=LIMIT, check=True)
             session.stop()
             rows = {names[row.func]: row for row in latencies(session.latencies(), session.open_frames())}

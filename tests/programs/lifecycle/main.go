@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"undergo.test/programs/internal/truth"
 )
 
 // Life is what a goroutine knows of itself.
@@ -50,6 +52,7 @@ func spawner(lives chan<- Life, done chan<- bool) {
 }
 
 func main() {
+	truth.Begin()
 	lives, done := make(chan Life, 100), make(chan bool)
 	for i := 0; i < 4; i++ {
 		go spawner(lives, done)
