@@ -49,7 +49,8 @@ class Timeline:
         first = max(map(cells, who))
         indents = [2 * min(call.depth, MAX_INDENT) for call in calls]
         longest = max(n + cells(escape(self._names[c.func])) for n, c in zip(indents, calls, strict=True))
-        room = width - first - 2 * 9 - 5
+        marks = max(len(f" !{call.end}") if call.end != "return" else 0 for call in calls)
+        room = width - first - 25 - marks  # 25: two times, and what stands between the columns
         name = max(MIN_NAME, min(longest, room // 2))
         bar = max(MIN_BAR, room - name)
         labels = shorten([escape(self._names[call.func]) for call in calls], max(name - max(indents), 16))
