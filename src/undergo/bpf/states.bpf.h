@@ -196,7 +196,7 @@ static __always_inline void state_changed(struct change *change)
 
 /* A new goroutine, whole and known to nobody else yet: `site` is where its start was seen. */
 static __always_inline void goroutine_born(const volatile struct layout *layout, struct pt_regs *regs,
-					   __u64 cookie, __u64 now)
+					   __u64 cookie, __u64 g, __u64 now)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct goroutine_key key = {};
@@ -204,7 +204,7 @@ static __always_inline void goroutine_born(const volatile struct layout *layout,
 	struct latency *latency;
 	struct tally *tally;
 	struct state *state;
-	__u64 g = regs->ax, goid = 0, parent, pc = 0;
+	__u64 goid = 0, parent, pc = 0;
 
 	tally = tally_of(task->tgid, 0);
 	if (!tally)
@@ -239,7 +239,7 @@ static __always_inline void goroutine_born(const volatile struct layout *layout,
 	}
 	record = new_state_record(GOROUTINE_BORN, GO_DEAD, GO_RUNNABLE, goid, now);
 	if (record) {
-		record->site = COOKIE_FUNC(cookie);
+		record->site = BIRTH_SITE(cookie);
 		record->executable = COOKIE_EXECUTABLE(cookie);
 		record->born = now;
 		record->other = parent;

@@ -298,7 +298,7 @@ int preemption(struct pt_regs *regs)
 	return 0;
 }
 
-/* At the RET of runtime.newproc1, whose result is the new g, runnable but not yet in any queue. */
+/* In runtime.newproc1, once the new g has its goid: it is in no queue yet. */
 SEC("uprobe")
 int birth(struct pt_regs *regs)
 {
@@ -307,7 +307,7 @@ int birth(struct pt_regs *regs)
 
 	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
 		return 0;
-	goroutine_born(layout_of(cookie), regs, cookie, now);
+	goroutine_born(layout_of(cookie), regs, cookie, register_of(regs, BIRTH_G(cookie)), now);
 	return 0;
 }
 

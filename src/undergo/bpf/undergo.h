@@ -21,6 +21,9 @@ enum cookie_flag {
 #define CAS_GP(cookie) ((__u32)(cookie) & 15)
 #define CAS_NEW(cookie) ((__u32)(cookie) >> 4 & 15)
 #define CAS_NEW_IS_LOST(cookie) ((__u32)(cookie) >> 8 & 1) /* overwritten: read g.atomicstatus */
+/* A birth has the number of the register with the new g, and which of its executable's sites it is. */
+#define BIRTH_G(cookie) ((__u32)(cookie) & 15)
+#define BIRTH_SITE(cookie) (COOKIE_FUNC(cookie) >> 12)
 
 #define MAX_EXECUTABLES 16
 #define INLINE_FRAMES 8

@@ -32,7 +32,7 @@ class Role(StrEnum):
     SYSCALL_TRANSITION = (
         "system call transition"  # the same where system calls are announced, Go 1.26 and later
     )
-    BIRTH = "birth"  # the RET of runtime.newproc1
+    BIRTH = "birth"  # runtime.newproc1, once the new g has its goid
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class RuntimeSite:
     role: Role
     function: Function
     site: Site
-    registers: CasRegisters | None = None  # INLINED_TRANSITION only
+    registers: CasRegisters | None = None  # INLINED_TRANSITION, SYSCALL_TRANSITION; BIRTH: gp alone
     #: TRANSITION up to Go 1.19: addresses [low, high) of the one caller that has written g.waitreason before
     truthful_caller: tuple[int, int] | None = None
     number: int = 0  # BIRTH: which of the executable's
@@ -109,10 +109,10 @@ class ProbePlan:
 
 def cookie_of(runtime: RuntimeSite, executable: int) -> int:
     """The attach cookie of a site in the runtime: in place of a function, its operands' registers or its number."""
-    operands = runtime.number
+    operands = runtime.number << 12
     if runtime.registers is not None:
         new = runtime.registers.new
-        operands = runtime.registers.gp | (1 << 8 if new is None else new << 4)
+        operands |= runtime.registers.gp | (1 << 8 if new is None else new << 4)
     return cookie(operands, executable, runtime.site)
 
 

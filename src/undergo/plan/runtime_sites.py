@@ -5,7 +5,7 @@ Facts of runtime/proc.go, panic.go and asm_amd64.s, Go 1.17 to 1.27:
     goexit0(gp)  runs on g0 when a goroutine is done
     casgstatus   (gp, old, new) in AX, BX, CX; PGO and iter.Pull have copies of its CAS elsewhere
     preemptPark  (gp) changes the status by itself
-    newproc1     returns the new g, whole; only then is it put into a queue
+    newproc1     gives the new g its goid when all else is there; its caller puts it into a queue
     reentersyscall, exitsyscall  call casgstatus up to 1.25; clocks take system calls from the kernel instead
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from undergo.goexe import instructions
 from undergo.goexe.function import Function
 from undergo.goexe.instructions import Emulation
-from undergo.plan.probe_plan import CasRegisters, CookieFlag, Issue, Role, RuntimeSite
+from undergo.plan.probe_plan import CasRegisters, CookieFlag, Issue, Role, RuntimeSite, Site
 from undergo.plan.sites import FunctionView, place
 
 if TYPE_CHECKING:
@@ -107,14 +107,53 @@ def _recovery(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]
 
 
 def _births(executable: GoExecutable) -> tuple[list[RuntimeSite], list[Issue]]:
+    """Right after the goid is stored, if something emulated follows there, for births are many; else at the RET."""
     name = "runtime.newproc1"
     function = executable.functions.named(name)
     if function is None:
         return [], [Issue(name, "runtime", "there is no such function: births are not seen")]
+    view = _view(executable, function)
+    sites = [
+        RuntimeSite(Role.BIRTH, function, site, CasRegisters(gp, None), number=number)
+        for number, (site, gp) in enumerate(_after_goid(executable, view))
+    ]
+    if sites:
+        return sites, []
     code, pcsp = executable.code(function), executable.functions.pcsp(function)
     placement = place(function, code, pcsp, executable.file_offset(function.entry))
-    sites = [RuntimeSite(Role.BIRTH, function, site, number=n) for n, site in enumerate(placement.exits)]
+    result = CasRegisters(0, None)  # in AX
+    sites = [RuntimeSite(Role.BIRTH, function, s, result, number=n) for n, s in enumerate(placement.exits)]
     return sites, [] if sites else list(placement.issues)
+
+
+def _after_goid(executable: GoExecutable, view: FunctionView) -> Iterator[tuple[Site, int]]:
+    """The first emulated instruction after each store to g.goid, and the number of the register that holds g."""
+    from iced_x86 import Code, FlowControl, Register, RegisterExt
+
+    code = view.code
+    targets = instructions.scan(code, view.function.entry).targets
+    base = Register.NONE
+    for instruction in instructions.decode(code, view.function.entry):
+        if instruction.ip in targets:
+            base = Register.NONE  # something else may lead here
+        if base != Register.NONE:
+            if instructions.emulation(view.raw(instruction.ip, instruction.len)) == Emulation.ALWAYS:
+                why = "after the new g has its goid: emulated"
+                delta = view.delta(instruction.ip) or 0
+                yield view.site(instruction, 8 + delta, CookieFlag.NONE, why), RegisterExt.number(base)
+                base = Register.NONE
+            elif (
+                instruction.flow_control != FlowControl.NEXT
+                or base in instructions.effects(instruction).registers
+            ):
+                base = Register.NONE
+        if (
+            instruction.code == Code.MOV_RM64_R64
+            and instruction.memory_displacement == executable.layout.g_goid
+            and instruction.memory_base not in (Register.NONE, Register.RSP)
+            and instruction.memory_index == Register.NONE
+        ):
+            base = instruction.memory_base
 
 
 def _inlined_transitions(executable: GoExecutable, role: Role) -> tuple[list[RuntimeSite], list[Issue]]:

@@ -75,15 +75,36 @@ def assert_is_an_instruction(code: Code, site: RuntimeSite) -> None:
     ]
 
 
-def test_births_are_at_every_return_of_newproc1(executable: GoExecutable, code: Code) -> None:
-    """There the new g is in AX and SP at the return address; sites are numbered as their cookies say."""
-    found = sites(executable, Role.BIRTH)
-    returns = [line.address for line in code["runtime.newproc1"] if line.text == "RET"]
-    assert returns == [site.site.address for site in found] != []
-    assert {"runtime.newproc1"} == {site.function.name for site in found}
-    assert {(b"\xc3", 8, CookieFlag.NONE)} == {(s.site.raw, s.site.sp_to_cfa, s.site.flags) for s in found}
-    assert list(range(len(found))) == [site.number for site in found]
-    assert list(range(len(found))) == [cookie_of(site, 3) & 0xFFFFFF for site in found]
+def test_births_are_where_the_new_g_has_its_goid(executable: GoExecutable, code: Code) -> None:
+    """Right after goid is stored, at an emulated instruction; the cookie names the register that holds g."""
+    (site,) = sites(executable, Role.BIRTH)
+    assert ("runtime.newproc1", True) == (site.function.name, site.site.emulated)
+    assert_is_an_instruction(code, site)
+    ahead = before(code, site)
+    store = re.compile(rf"MOVQ \w+, {executable.layout.g_goid:#x}\((\w+)\)")
+    at = max(number for number, line in enumerate(ahead) if store.match(line.text))
+    held = store.match(ahead[at].text)
+    assert held is not None
+    between = [line.text for line in ahead[at + 1 :]]
+    assert not [text for text in between if re.match(r"J|CALL|RET", text) or text.endswith(f", {held[1]}")]
+    numbers = ["AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI", *(f"R{n}" for n in range(8, 16))]
+    assert numbers.index(held[1]) == cookie_of(site, 3) & 15
+    assert 0 == (cookie_of(site, 3) & 0xFFFFFF) >> 12 == site.number
+
+
+def test_births_are_at_the_return_where_no_store_of_a_goid_is_found(tmp_path: Path) -> None:
+    """There the new g is in AX."""
+    with image(tmp_path, "runtime.newproc1") as executable:
+        function = executable.functions.named("runtime.newproc1")
+        assert function is not None
+        offset = executable.file_offset(function.end) - 1
+    raw = bytearray((tmp_path / "program").read_bytes())
+    raw[offset : offset + 1] = b"\xc3"
+    (tmp_path / "program").write_bytes(raw)
+    with GoExecutable.open(tmp_path / "program") as executable:
+        (site,), issues = runtime_sites(executable, {Role.BIRTH})
+    assert ([], b"\xc3", function.end - 1) == (issues, site.site.raw, site.site.address)
+    assert (0, 0) == (cookie_of(site, 3) & 15, (cookie_of(site, 3) & 0xFFFFFF) >> 12)
 
 
 def test_preemption_is_at_the_entry_of_preempt_park(executable: GoExecutable, code: Code) -> None:

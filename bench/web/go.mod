@@ -1,0 +1,3 @@
+module undergo.test/bench/web
+
+go 1.21
