@@ -62,7 +62,7 @@ func catalogue(w http.ResponseWriter, r *http.Request) {
 var (
 	writers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 	items   = func() (all []item) {
-		for i := 0; i < 100; i++ {
+		for i := 0; i < 300; i++ {
 			all = append(all, item{i, fmt.Sprint("item number ", i), float64(i * 37 % 101), []string{"a", "tag"}})
 		}
 		return all

@@ -88,6 +88,7 @@ def examine() -> list[Check]:
         tried(
             "sleepable uprobes", features.has_sleepable, "memory that is not resident", "Linux 6.0 or later"
         ),
+        tried("task storage", features.has_task_storage, "a clock per thread", "Linux 5.11 or later"),
         tried(
             "sched_switch",
             lambda: features.has_tracepoint("sched_switch"),

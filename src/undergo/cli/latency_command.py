@@ -22,6 +22,7 @@ from undergo.cli.run import (
     leave,
     programs_of,
     say_ledger,
+    say_repairs,
     session,
     slots_of,
 )
@@ -137,6 +138,7 @@ def command(
                 text = "".join(line + "\n" for line in ["", *picture.lines(tables.width, missed)])
                 jsonlines.write_batch(out, text)
             row = account(running, ending, aggregated=True)
+            say_repairs(running, request.as_json, style)
         say_ledger(row, request.as_json, style)
         leave(targets, stack)
 

@@ -19,7 +19,7 @@ from undergo.events.decode import ledger
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.wait_reasons import wait_reasons
 from undergo.kernel.session import OpenFrame, Session, Traced, Wanted
-from undergo.plan.probe_plan import ProbePlan, Role
+from undergo.plan.probe_plan import Issue, ProbePlan, Role
 from undergo.plan.wait_slots import WaitSlots, wait_slots
 from undergo.target.launch import end_like
 from undergo.views import jsonlines
@@ -217,6 +217,21 @@ def announce(targets: Targets, plans: Sequence[ProbePlan], as_json: bool, style:
     )
     text = f"{what} with {probes:,} probes; Ctrl-C ends"
     print(style.paint(style.dim, text), file=sys.stderr, flush=True)
+
+
+def say_repairs(open_session: Session, as_json: bool, style: Palette) -> None:
+    """That clocks had to be set right, if they had."""
+    repairs = open_session.clock_repairs()
+    if not repairs:
+        return
+    text = (
+        f"{repairs:,} times this kernel did not show that a thread was back on its CPU, or out of a system call;"
+        " the clocks were set right by the scheduler's own books"
+    )
+    if as_json:
+        jsonlines.write_batch(sys.stdout.buffer, jsonlines.issue(Issue("", "clock repaired", text)))
+    else:
+        print(style.paint(style.dim, f"note: {text}"), file=sys.stderr)
 
 
 def say_ledger(row: Ledger, as_json: bool, style: Palette) -> None:

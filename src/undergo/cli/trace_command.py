@@ -20,6 +20,7 @@ from undergo.cli.run import (
     follow,
     leave,
     say_ledger,
+    say_repairs,
     session,
     slots_of,
 )
@@ -105,6 +106,7 @@ def command(
             show(decoder.feed(running.read()))
             show([*still_open(ending.frames, ending.at, offset, ending.died, reasons)])
             row = limit.account(account(running, ending, aggregated=False))
+            say_repairs(running, request.as_json, style)
         if not request.as_json:
             text = tree.finish(ending.at + offset)
             jsonlines.write_batch(out, "".join(line + "\n" for line in text))

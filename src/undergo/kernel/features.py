@@ -14,7 +14,7 @@ from undergo.kernel.libbpf import BPF_TRACE_UPROBE_MULTI, bpf, create_uprobe_mul
 
 _MAP_CREATE, _PROG_LOAD = 0, 5
 _TYPE_KPROBE = 2
-_RINGBUF, _TASK_STORAGE = 27, 29
+_RINGBUF = 27
 _SLEEPABLE = 1 << 4
 #: cap_bpf etc., include/uapi/linux/capability.h
 CAPABILITIES = {
@@ -104,6 +104,11 @@ def has_btf() -> bool:
 def has_ring_buffer() -> bool | None:
     """BPF_MAP_TYPE_RINGBUF (Linux 5.8)."""
     return _answer(_bpf(_MAP_CREATE, [_RINGBUF, 0, 0, 4096], 72))
+
+
+def has_task_storage() -> bool | None:
+    """Storage that lives as long as a thread (Linux 5.11)."""
+    return _in_kernel_btf("bpf_task_storage_get")
 
 
 @cache

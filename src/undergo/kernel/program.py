@@ -137,6 +137,11 @@ class Program:
         """Lets the programs begin, or makes every one of them return at once."""
         self.put(".data.active", bytes(4), int(active).to_bytes(4, "little"))
 
+    def counter(self, name: str) -> int:
+        """A variable of the object's .bss, as it is now."""
+        at, size = self.btf.variables(".bss")[name]
+        return int.from_bytes(self._memory(".bss")[at : at + size].tobytes(), "little")
+
     def program_fd(self, name: str) -> int:
         """The descriptor of a loaded program."""
         return int(self._lib.bpf_program__fd(self._named(name)))

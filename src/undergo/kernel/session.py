@@ -215,6 +215,10 @@ class Session:
         for key, values in rows:
             yield int(key["tgid"]), values[0]
 
+    def clock_repairs(self) -> int:
+        """How often a clock was set right, because this kernel did not show that a thread was back on its CPU."""
+        return self._program.counter("clock_repairs")
+
     def drop_causes(self) -> list[str]:
         """Names of the counters in tally.dropped."""
         return names(
