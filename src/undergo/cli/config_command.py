@@ -13,10 +13,11 @@ from undergo.cli.options import pattern_option
 from undergo.cli.targets import open_targets
 from undergo.errors import PermissionDeniedError, UsageError
 from undergo.goexe.executable import GoExecutable
+from undergo.goexe.functions import without_type_arguments
 from undergo.plan.addresses import returns
 from undergo.plan.planner import make_plan
-from undergo.plan.probe_plan import ProbePlan
-from undergo.target.config import Binary, Config, parse_config
+from undergo.plan.probe_plan import FunctionPlan, ProbePlan
+from undergo.target.config import Binary, Config, Symbol, parse_config
 from undergo.target.config_entry import Entry, WrittenSymbol, of_path, with_entry
 
 _SHOWN = 10  # changes that are said one by one
@@ -71,27 +72,41 @@ def _plan(
             "name the functions to write down with -f", "-f 'main.*', -f '/regex/' or -f @module"
         )
     if not patterns and before is not None:
-        gone = [s.name.value for s in before.symbols if not executable.functions.rows_named(s.name.value)]
-        kept = tuple(s for s in before.symbols if s.name.value not in gone)
-        names = [symbol.name.value for symbol in kept]
+        names = [name for name in _named(before) if executable.functions.rows_named(name)]
         patterns = (*names, *(given.value for given in before.functions))
         if not patterns:
             raise UsageError(
                 f"none of its functions is in {executable.display} any more", "name others with -f"
             )
-    return make_plan(executable, 0, 0, patterns, sets=old.sets, max_probes=1 << 30)
+    plan = make_plan(executable, 0, 0, patterns, sets=old.sets, max_probes=1 << 30)
+    if not plan.functions:
+        raise UsageError(
+            f"nothing to write down: {plan.issues[0].func} is {plan.issues[0].message}",
+            "`undergo list` shows why; name the functions that call it",
+        )
+    return plan
+
+
+def _named(binary: Binary) -> dict[str, Symbol]:
+    """Its symbols by the names that the function table has."""
+    return {without_type_arguments(symbol.name.value): symbol for symbol in binary.symbols}
 
 
 def _symbols(plan: ProbePlan, before: Binary | None, old: Config) -> Iterator[WrittenSymbol]:
-    """The functions with their ids of before, or new ones."""
-    given = {s.name.value: s.fun_id.value for s in before.symbols if s.fun_id} if before else {}
+    """The functions with their ids of before, or new ones; instances of one generic function are one."""
+    given = {name: s.fun_id.value for name, s in _named(before).items() if s.fun_id} if before else {}
     used = [s.fun_id.value for binary in old.binaries for s in binary.symbols if s.fun_id]
     following = max(used, default=0) + 1
+    instances: dict[str, list[FunctionPlan]] = {}
     for planned in plan.functions:
-        name = planned.function.name
+        instances.setdefault(planned.function.name, []).append(planned)
+    for name, (first, *more) in instances.items():
         if name not in given:
             given[name], following = following, following + 1
-        yield WrittenSymbol(name, given[name], planned.function.entry, returns(planned))
+        if more:
+            yield WrittenSymbol(name, given[name], None, ())  # each has addresses of its own
+        else:
+            yield WrittenSymbol(name, given[name], first.function.entry, returns(first))
 
 
 def _said(
@@ -118,11 +133,13 @@ def _said(
 
 
 def _changes(before: Binary, now: Mapping[str, WrittenSymbol]) -> Iterator[str]:
-    known = {symbol.name.value: symbol for symbol in before.symbols}
+    known = _named(before)
     for name, symbol in now.items():
         old = known.get(name)
         if old is None:
             yield f"  + {name}"
+        elif symbol.entry is None:
+            continue
         elif old.entry is not None and old.entry.value != symbol.entry:
             yield f"  ~ {name} moved from {old.entry.value:#x} to {symbol.entry:#x}"
         elif old.rets and tuple(given.value for given in old.rets) != symbol.rets:
@@ -134,7 +151,7 @@ def _changes(before: Binary, now: Mapping[str, WrittenSymbol]) -> Iterator[str]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", newline="") as file:  # line ends stay as they are
             return file.read()
     except FileNotFoundError:
         return ""
@@ -146,7 +163,7 @@ def _write(path: str, text: str) -> None:
     """At once: whoever reads it sees the old file or the new one."""
     beside = f"{path}.{os.getpid()}"
     try:
-        with open(beside, "x", encoding="utf-8") as file:
+        with open(beside, "x", encoding="utf-8", newline="") as file:
             file.write(text)
         os.replace(beside, path)
     except PermissionError:

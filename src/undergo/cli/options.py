@@ -81,11 +81,12 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, object]:
         value: object = given.value
         if option.multiple and isinstance(value, str):
             value = (value,)
+        if not option.multiple and not isinstance(value, str):
+            raise given.wrong("a list is not expected here")
         try:
             option.type_cast_value(ctx, value)
-        except (click.UsageError, TypeError) as error:
-            why = error.message if isinstance(error, click.UsageError) else "a list is not expected here"
-            raise given.wrong(why) from None
+        except click.UsageError as error:
+            raise given.wrong(error.message) from None
         found[option.name or name] = value
     return found
 

@@ -303,6 +303,6 @@ def check_symbols(executable: GoExecutable, binary: Binary, plan: ProbePlan) -> 
 
 def _given_for(symbol: Symbol, wrong: Stale) -> Given[Any]:
     """The value of the file that is wrong; the first return where one is missing."""
-    if symbol.entry is not None and wrong.address == symbol.entry.value:
+    if symbol.entry is not None and wrong.of_entry:
         return symbol.entry
     return next((given for given in symbol.rets if given.value == wrong.address), symbol.rets[0])

@@ -63,7 +63,7 @@ class Dwarf:
     def taking(self, types: Sequence[str], wanted: Callable[[str], bool]) -> dict[str, bool]:
         """Names of functions that take these types, after a receiver if any, and return nothing.
 
-        True: exactly these. False: some of these, because Go up to 1.21 leaves out parameters called _. Types
+        True: exactly these. False: some of these. Go up to 1.21 leaves out parameters called _. Types
         are full names ("net/http.ResponseWriter", "*net/http.Request"); only units of packages that are `wanted`
         are looked into, and of those only the ones that refer to any of the types at all.
         """

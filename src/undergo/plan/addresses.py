@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from undergo.goexe.instructions import decode, text
-from undergo.plan.probe_plan import FunctionPlan
+from undergo.plan.probe_plan import CookieFlag, FunctionPlan, Site
 
 if TYPE_CHECKING:
     from undergo.goexe.executable import GoExecutable
@@ -19,11 +19,16 @@ class Stale:
 
     address: int | None  # None: one is missing
     message: str  # with the right value
+    of_entry: bool = False  # else of a return
 
 
 def returns(function: FunctionPlan) -> tuple[int, ...]:
     """The addresses of its RETs, in order; jumps to other functions, where it ends too, are not among them."""
-    return tuple(site.address for site in function.exits if site.text.startswith("ret"))
+    return tuple(site.address for site in _ends(function) if site.text.startswith("ret"))
+
+
+def _ends(function: FunctionPlan) -> tuple[Site, ...]:
+    return (function.entry,) if function.entry.flags & CookieFlag.BARE_RET else function.exits
 
 
 def stale(
@@ -37,10 +42,11 @@ def stale(
     name = function.function.name
     first, probed = function.function.entry, function.entry.address
     if entry is not None and entry not in _ways(executable, first) | _ways(executable, probed):
-        yield Stale(entry, f"{name} begins at {first:#x}; {entry:#x} is {_place(executable, entry)}")
+        message = f"{name} begins at {first:#x}; {entry:#x} is {_place(executable, entry)}"
+        yield Stale(entry, message, of_entry=True)
     if not rets:
         return
-    known = {way: site.address for site in function.exits for way in _ways(executable, site.address)}
+    known = {way: site.address for site in _ends(function) for way in _ways(executable, site.address)}
     right = ", ".join(map(hex, returns(function))) or "nowhere"
     for address in rets:
         if address not in known:

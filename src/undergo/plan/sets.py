@@ -144,10 +144,11 @@ def _handlers(executable: GoExecutable) -> tuple[list[int], list[Issue]]:
     from undergo.goexe.dwarf import Dwarf
 
     dwarf = Dwarf(executable.elf)
+    complete = executable.build.version >= (1, 22)  # before, parameters called _ are not there
     for types in _HANDLER_TYPES:
         for name, whole in dwarf.taking(types, candidate).items():
             named = functions.rows_named(without_type_arguments(name))
-            rows.update(named if whole else _shaped(executable, named, types))
+            rows.update(named if whole and complete else _shaped(executable, named, types))
     return _proper(executable, rows), []
 
 

@@ -30,6 +30,9 @@ from undergo.errors import PermissionDeniedError, UsageError
 Value = TypeVar("Value")
 
 _LARGEST_FILE = 1 << 26  # bytes; 100,000 symbols take 10 MB
+_LONGEST_QUOTE = 60  # characters of a value that a message repeats
+_DEEPEST = 100  # levels; there is a place for 6
+_SURELY_HARMLESS = 10_000  # levels; PyYAML's C code overflows the stack at some 30,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,12 @@ class Given(Generic[Value]):
 
     def wrong(self, message: str, hint: str = "") -> UsageError:
         """The error that says so."""
-        return UsageError(f"{self.file}:{self.line}: {self.key}: {message}", hint)
+        return UsageError(_in_one_line(f"{self.file}:{self.line}: {self.key}: {message}"), _in_one_line(hint))
+
+
+def _in_one_line(text: str) -> str:
+    """Keys and values may hold any character."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +113,19 @@ def parse_config(text: str, path: str) -> Config:
     """The configuration in a text; `path` is what messages call it, and where its relative paths start."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        if _is_deep(text, loader):
+            raise UsageError(f"{path}: nested too deeply")
         root = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else path
+        before = text.encode()[: getattr(error, "position", 0)]  # where there is no mark
+        line = mark.line if mark else before.count(b"\n")
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or "it does not parse"
-        raise UsageError(f"{where}: not YAML: {why}") from None
+        raise UsageError(f"{path}:{line + 1}: not YAML: {why}") from None
     except RecursionError:
         raise UsageError(f"{path}: nested too deeply") from None
+    except UnicodeEncodeError:  # lone surrogates, which only come of file names
+        raise UsageError(f"{path}: not a text in UTF-8") from None
     if root is None:
         return Config((), {}, ())
     top = _Node(root, "", path).fields("options", "sets", "binaries")
@@ -121,11 +134,27 @@ def parse_config(text: str, path: str) -> Config:
     binaries = top["binaries"].items() if "binaries" in top else []
     known = tuple(_binary(node) for node in binaries)
     _distinct(known)
+    for name, node in sets.items():
+        if name.startswith("@") and name[1:] in sets:
+            raise node.given(None).wrong("it is there twice", f"{name[1:]} is the same set")
     return Config(
         tuple((name, node.option()) for name, node in options.items()),
         {"@" + name.removeprefix("@"): _set(node) for name, node in sets.items()},
         known,
     )
+
+
+def _is_deep(text: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> bool:
+    # each level takes a bracket or a column, two at most share one: most texts need no closer look
+    lines = text.splitlines()
+    if text.count("[") + text.count("{") + 2 * max(map(len, lines), default=0) < _SURELY_HARMLESS:
+        return False
+    level = 0
+    for event in yaml.parse(text, Loader=loader):
+        level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if level > _DEEPEST:
+            return True
+    return False
 
 
 def _set(node: _Node) -> tuple[str, ...]:
@@ -242,13 +271,13 @@ class _Node:
         return [node.text() for node in self.members()]
 
     def number(self) -> Given[int]:
-        """A whole number that is not negative, also as 0x... and in quotes."""
+        """A whole number of 64 bits that is not negative, also as 0x... and in quotes."""
         text = self.node.value if _scalar(self.node) else ""
         try:
             number = int(text.replace("_", ""), 16 if text[:2].lower() == "0x" else 10)
         except ValueError:
             number = -1
-        if number < 0:
+        if not 0 <= number < 1 << 64:
             raise self.given(None).wrong(f"a number is expected here, not {_kind(self.node)}")
         return self.given(number)
 
@@ -273,5 +302,10 @@ def _nothing_at(key: yaml.ScalarNode) -> yaml.ScalarNode:
 
 def _kind(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value) if node.value else "nothing"
+        text = str(node.value)
+        return (
+            repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
+            if text
+            else "nothing"
+        )
     return "a list" if isinstance(node, yaml.SequenceNode) else "names and values"

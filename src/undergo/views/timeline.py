@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from textwrap import wrap
 
 from undergo.events.calls import Call
 from undergo.views.split import BINS, ns_of
 from undergo.views.style import PLAIN, Palette, cells, compact, escape, pad, shorten
 
 ROWS = 40  # calls that are shown: the last ones
-MIN_BAR, MIN_NAME = 20, 24  # columns
+MIN_BAR, MIN_NAME, MIN_LABEL = 10, 16, 8  # columns
 MAX_INDENT = 4  # levels
 INKS = dict(zip(BINS, "█▓▒░─", strict=True))
 LEGEND = (
@@ -46,6 +47,7 @@ class Timeline:
         begin = calls[0].start_ts_ns
         whole = max(call.start_ts_ns + call.wall_ns for call in calls) - begin or 1
         who = [f"{escape(self._programs[call.func])}/{call.pid} g{call.goid}" for call in calls]
+        who = shorten(who, max(width // 4, 20))
         first = max(map(cells, who))
         indents = [2 * min(call.depth, MAX_INDENT) for call in calls]
         longest = max(n + cells(escape(self._names[c.func])) for n, c in zip(indents, calls, strict=True))
@@ -53,7 +55,9 @@ class Timeline:
         room = width - first - 25 - marks  # 25: two times, and what stands between the columns
         name = max(MIN_NAME, min(longest, room // 2))
         bar = max(MIN_BAR, room - name)
-        labels = shorten([escape(self._names[call.func]) for call in calls], max(name - max(indents), 16))
+        labels = shorten(
+            [escape(self._names[call.func]) for call in calls], max(name - max(indents), MIN_LABEL)
+        )
         head = f"{pad('AFTER', 9, True)}  {pad('PROGRAM', first)}  {pad('', bar)} {pad('WALL', 9, True)}  FUNCTION"
         lines = [style.paint(style.strong, head)]
         for call, goroutine, label, indent in zip(calls, who, labels, indents, strict=True):
@@ -65,7 +69,7 @@ class Timeline:
                 f"{self._bar(call, after, whole, bar)} {pad(compact(call.wall_ns), 9, True)}  "
                 f"{' ' * indent}{label}{mark}"
             )
-        foot = [LEGEND] if any(call.split for call in calls) else []
+        foot = wrap(LEGEND, width) if any(call.split for call in calls) else []
         if self.seen > len(calls):
             foot.append(f"the last {len(calls)} of {self.seen:,} calls")
         if missed:
