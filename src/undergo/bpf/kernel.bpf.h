@@ -57,7 +57,12 @@ struct sched_info {
 	unsigned long long last_arrival; /* on a CPU; the scheduler's clock */
 };
 
+struct mm_struct {
+	unsigned long start_code;
+};
+
 struct task_struct {
+	struct mm_struct *mm;
 	__s32 pid;
 	__s32 tgid;
 	__u64 self_exec_id;
@@ -82,6 +87,7 @@ static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*const bpf_probe_read_user)(void *dst, __u32 size, const void *from) = (void *)112;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *from) = (void *)113;
+static long (*const bpf_ringbuf_output)(void *ring, const void *data, __u64 size, __u64 flags) = (void *)130;
 static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 static void (*const bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;

@@ -12,6 +12,7 @@
 #include "clock.bpf.h"
 #include "emit.bpf.h"
 #include "frames.bpf.h"
+#include "fetch.bpf.h"
 #include "states.bpf.h"
 
 #define EFLAGS_CF_ZF 0x41
@@ -73,6 +74,7 @@ int call_entry(struct pt_regs *regs)
 	__u32 func = COOKIE_FUNC(cookie);
 	struct who who = { .tgid = ids >> 32, .tid = ids };
 	struct goroutine *goroutine;
+	struct frame *frame;
 	struct tally *tally;
 	__u64 depth;
 	int cause;
@@ -100,6 +102,12 @@ int call_entry(struct pt_regs *regs)
 			depth = who.stack_hi - (regs->sp + COOKIE_SP_TO_CFA(cookie));
 			unwind(goroutine, &who.key, depth, who.tid, now, END_PANIC);
 			cause = open_frame(goroutine, &who.key, func, depth, now);
+			if (capture_values && cause < 0 && goroutine->open) {
+				frame = frame_at(goroutine, &who.key, goroutine->open - 1);
+				if (frame)
+					capture(layout_of(cookie), regs, func, frame->id,
+						regs->sp + COOKIE_SP_TO_CFA(cookie), false);
+			}
 			if (cause < 0 && COOKIE_FLAGS(cookie) & COOKIE_BARE_RET)
 				unwind(goroutine, &who.key, depth, who.tid, now, END_RETURN);
 			if (keep_clocks)
@@ -141,6 +149,8 @@ int call_exit(struct pt_regs *regs)
 			frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 	}
 	matched = frame && frame->depth == depth && frame->func == func;
+	if (matched && capture_values)
+		capture(layout_of(cookie), regs, func, frame->id, regs->sp + COOKIE_SP_TO_CFA(cookie), true);
 	if (matched)
 		close_frame(goroutine, &who.key, frame, who.tid, now, END_RETURN);
 	if (goroutine && goroutine->goid == who.goid) {

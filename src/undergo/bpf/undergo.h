@@ -32,6 +32,7 @@ enum cookie_flag {
 
 /* What differs from executable to executable. */
 struct layout {
+	__u64 code_start; /* the lowest address of code, as linked */
 	__u32 only_targets; /* of its processes, only those in `targets` are traced */
 	/* offsets in runtime.g and runtime.m */
 	__u32 g_m;
@@ -260,6 +261,71 @@ enum drop_cause {
 struct function_key {
 	__u32 tgid;
 	__u32 func;
+};
+
+/* What to read of an argument or a result: plan/capture.py makes them, fetch.bpf.h runs them. */
+#define CAPTURE_PIECES 128 /* of one event; a power of two */
+#define CAPTURE_DATA 4096 /* bytes of one event; a power of two */
+#define CAPTURE_READ 1024 /* bytes of one piece, at most; a power of two */
+#define SCRATCHES_PER_CPU 4
+#define CAPTURES_WITHOUT_LOOP 8 /* pieces where the kernel has no bpf_loop */
+
+enum op_kind {
+	OP_STACK, /* size bytes at the CFA + offset */
+	OP_POINTED, /* size bytes where a pointer points, + offset */
+	OP_COUNTED, /* a pointer and a count: count * stride bytes, at most size */
+};
+
+struct op {
+	__u32 kind;
+	__u16 from; /* number of the piece that holds the pointer; the registers are piece 0 */
+	__u16 at; /* where in it, in bytes */
+	__u32 size;
+	__u32 stride;
+	__u32 offset;
+};
+
+struct captured {
+	__u32 entry_first;
+	__u32 exit_first;
+	__u16 entry_count;
+	__u16 exit_count;
+	__u16 entry_wanted;
+	__u16 exit_wanted;
+};
+
+enum piece_state {
+	PIECE_READ,
+	PIECE_NIL, /* the pointer was nil */
+	PIECE_UNREADABLE, /* it led to memory that is not there, or not now */
+	PIECE_ABSENT, /* what would have held the pointer is not there */
+	PIECE_NO_ROOM, /* the event had too much already */
+};
+
+struct piece {
+	__u32 length;
+	__u32 state;
+};
+
+struct capture_record {
+	__u64 id; /* of the call */
+	__u64 bias; /* from addresses as linked to addresses as loaded */
+	__u32 func;
+	__u16 at_exit;
+	__u16 pieces;
+	__u8 bytes[CAPTURE_DATA + CAPTURE_READ + 16];
+};
+
+/* How far a capture has got stands here, not on the stack: the verifier then need not follow each number. */
+struct scratch {
+	__u32 busy;
+	__u32 op; /* the next one */
+	__u32 end;
+	__u32 cursor; /* in record.bytes */
+	__u32 piece; /* the next one's number */
+	__u64 cfa;
+	__u16 places[CAPTURE_PIECES]; /* where each piece begins */
+	struct capture_record record;
 };
 
 /* hits = delivered + aggregated + filtered + dropped + still open; every field counts calls. */

@@ -74,7 +74,7 @@ def traced(targets: Targets, plans: Sequence[ProbePlan]) -> list[Traced]:
     rows = zip(targets.executables, plans, slots.rows, strict=True)
     for index, (executable, plan, row) in enumerate(rows):
         layout: dict[str, object] = {name: getattr(executable.layout, name) for name in _OFFSETS}
-        layout |= {"only_targets": index not in targets.every}
+        layout |= {"only_targets": index not in targets.every, "code_start": executable.elf.code_start}
         layout |= {"wait_slots": row, "stale_slot": slots.stale, "preempted_slot": slots.preempted}
         caller = next((r for r in plan.runtime if r.truthful_caller), None)
         if caller is not None and caller.truthful_caller is not None:
@@ -133,7 +133,8 @@ def follow(
 ) -> None:
     """Calls `each` at least every 100 ms until it returns False, time is up, Ctrl-C, or the targets ended."""
     poll = select.poll()
-    poll.register(open_session.fileno(), select.POLLIN)
+    for descriptor in open_session.filenos():
+        poll.register(descriptor, select.POLLIN)
     poll.register(stopper.fileno(), select.POLLIN)
     alive = {end.fileno() for end in targets.ends}
     if targets.launched:

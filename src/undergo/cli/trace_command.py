@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import click
 
+from undergo.cli.captures import capture_all, capture_options
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -27,7 +28,9 @@ from undergo.cli.run import (
 from undergo.cli.targets import requested
 from undergo.events.calls import Call, CallOpened, Ledger
 from undergo.events.decode import CallDecoder, epoch_offset, still_open
+from undergo.events.values import CaptureDecoder
 from undergo.kernel.session import Wanted
+from undergo.plan.capture import Limits
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
@@ -38,6 +41,7 @@ from undergo.views.tree import CallTree
 @click.command("trace")
 @session_options
 @split_option
+@capture_options
 @click.option(
     "--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers"
 )
@@ -46,6 +50,11 @@ from undergo.views.tree import CallTree
 def command(
     request: Request,
     split: bool,
+    with_args: bool,
+    with_results: bool,
+    string_limit: int,
+    depth_limit: int,
+    elements: int,
     min_duration: int,
     depth: int | None,
     max_calls: int | None,
@@ -56,6 +65,7 @@ def command(
     Examples:
       undergo trace -p 4711 -f 'main.*'
       undergo trace -p 4711 -f 'main.*' --min-duration 5ms     only what was slow
+      undergo trace -p 4711 -f main.handle --args --results    with what it was given and gave back
       undergo trace -f 'main.*' --json -- ./server -port 8080
       undergo trace -e ./server -f 'main.*' --dry-run          where probes would go
     """
@@ -65,6 +75,8 @@ def command(
         if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
+        limits = Limits(string_limit, depth_limit, elements)
+        captures, plans = capture_all(targets, plans, limits, args=with_args, results=with_results)
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
@@ -76,10 +88,12 @@ def command(
             min_duration=min_duration,
             max_depth=depth or 0,
             goroutines=request.max_goroutines,
+            captures=captures.plans,
         )
+        values = captures.values() if captures.functions else None
         stopper, offset = Stopper(), epoch_offset()
-        tree = CallTree(names, style, show_pid=targets.several)
-        lines, out, limit = jsonlines.CallLines(names), sys.stdout.buffer, _Limit(max_calls)
+        tree = CallTree(names, style, targets.several, values)
+        lines, out, limit = jsonlines.CallLines(names, values), sys.stdout.buffer, _Limit(max_calls)
 
         def show(records: list[Call | CallOpened]) -> None:
             records = limit.admit(records)
@@ -97,13 +111,22 @@ def command(
             if not request.as_json:
                 jsonlines.write_batch(out, tree.header() + "\n")
 
+            capture_decoder = CaptureDecoder(captures.functions, running.dtype("capture_record"))
+
+            def drain() -> None:
+                records = running.read()
+                if values is not None:
+                    # read after the calls, they hold what belongs to them
+                    values.feed(capture_decoder.feed(running.read_captures()))
+                show(decoder.feed(records))
+
             def each() -> bool:
-                show(decoder.feed(running.read()))
+                drain()
                 return not limit.reached()
 
             follow(running, targets, stopper, request.duration, each)
             ending = end(running, targets)
-            show(decoder.feed(running.read()))
+            drain()
             show([*still_open(ending.frames, ending.at, offset, ending.died, reasons)])
             row = limit.account(account(running, ending, aggregated=False))
             say_repairs(running, request.as_json, style)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from undergo.errors import TruncatedError
 from undergo.goexe.elf import ElfImage
 from undergo.goexe.function import is_method
+from undergo.goexe.types import Parameter, Signature, TypeTable, member_offset
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _ZLIB = 1  # ELFCOMPRESS_ZLIB
 _LARGEST = 1 << 31  # bytes of one section, unpacked
 _LONGEST_CODE = 3  # bytes of an abbreviation code
+_REG0 = 0x50  # DW_OP_reg0
 
 
 def dwarf_version(elf: ElfImage) -> int | None:
@@ -82,6 +84,64 @@ class Dwarf:
                 for name, whole in _taking(unit, places)
             }
 
+    def signature(self, name: str, entry: int) -> Signature | None:
+        """Parameters and results of the function of that full name at that address; None if it is not described.
+
+        `types` knows what their types are made of.
+        """
+        with _damage(self._elf):
+            abstract = None
+            for found in self._entries(name, "DW_TAG_subprogram"):
+                place = found.attributes.get("DW_AT_low_pc")
+                if place is not None and place.value == entry:
+                    return self._signature(found, entry)
+                if "DW_AT_inline" in found.attributes:
+                    abstract = found
+            # what was also inlined somewhere is described there; its own code only refers to that
+            return None if abstract is None else self._signature(abstract, None)
+
+    def _signature(self, function: DIE, entry: int | None) -> Signature:
+        lists: tuple[list[Parameter], list[Parameter]] = [], []
+        for child in function.iter_children():
+            if child.tag != "DW_TAG_formal_parameter" or "DW_AT_type" not in child.attributes:
+                continue
+            result = child.attributes["DW_AT_variable_parameter"].value
+            name = _name(child)
+            lists[bool(result)].append(
+                Parameter(
+                    "" if name.startswith("~") or name == "_" else name,
+                    self.types.of(child.get_DIE_from_attribute("DW_AT_type")),
+                    None if result or entry is None else self._register_at(child, entry),
+                )
+            )
+        return Signature(tuple(lists[0]), tuple(lists[1]))
+
+    def _register_at(self, parameter: DIE, entry: int) -> int | None:
+        """The DWARF number of the register that holds a parameter's first word at the function's entry."""
+        location = parameter.attributes.get("DW_AT_location")
+        if location is None or location.form != "DW_FORM_sec_offset":
+            return None
+        from elftools.dwarf.locationlists import BaseAddressEntry, LocationEntry
+
+        lists = self._info.location_lists()
+        if lists is None:
+            return None
+        base = parameter.cu.get_top_DIE().attributes.get("DW_AT_low_pc")
+        start = base.value if base is not None else 0
+        for each in lists.get_location_list_at_offset(location.value, die=parameter):
+            if isinstance(each, BaseAddressEntry):
+                start = each.base_address
+            elif isinstance(each, LocationEntry):
+                begin = each.begin_offset + (0 if each.is_absolute else start)
+                if begin == entry and each.loc_expr and _REG0 <= each.loc_expr[0] < _REG0 + 33:
+                    return int(each.loc_expr[0]) - _REG0
+        return None
+
+    @cached_property
+    def types(self) -> TypeTable:
+        """The types that signatures name."""
+        return TypeTable()
+
     def _type(self, name: str) -> set[int]:
         """The offsets of the entries of a type: a named interface has two, one a typedef of the other."""
         tag = "DW_TAG_pointer_type" if name.startswith("*") else "DW_TAG_typedef"
@@ -105,8 +165,9 @@ class Dwarf:
         }
         sections |= {"debug_sup_sec": None, "gnu_debugaltlink_sec": None, "debug_types_sec": None}
         machine = {"amd64": "x64", "arm64": "AArch64"}[self._elf.machine]
-        # the first is of DWARF 5, the other two are of C units
-        more = {n: _section(self._elf, n) for n in ("debug_addr", "debug_str", "debug_line_str")}
+        # the first and third are of DWARF 5, the last two of C units
+        names = ("debug_addr", "debug_loc", "debug_loclists", "debug_str", "debug_line_str")
+        more = {name: _section(self._elf, name) for name in names}
         given = {f"{name}_sec": describe(f".{name}", data) for name, data in more.items() if data}
         return DWARFInfo(
             config=DwarfConfig(little_endian=True, machine_arch=machine, default_address_size=8),
@@ -196,7 +257,7 @@ def _members(structure: DIE, prefix: str, base: int, depth: int) -> Iterator[tup
         if child.tag != "DW_TAG_member":
             continue
         name = prefix + _name(child)
-        offset = base + _constant(child.attributes["DW_AT_data_member_location"].value)
+        offset = base + member_offset(child.attributes["DW_AT_data_member_location"].value)
         yield name, offset
         if depth > 1:
             of_type = child.get_DIE_from_attribute("DW_AT_type")
@@ -204,17 +265,6 @@ def _members(structure: DIE, prefix: str, base: int, depth: int) -> Iterator[tup
                 of_type = of_type.get_DIE_from_attribute("DW_AT_type")
             if of_type.tag == "DW_TAG_structure_type":
                 yield from _members(of_type, f"{name}.", offset, depth - 1)
-
-
-def _constant(value: int | list[int]) -> int:
-    """A member's offset: a constant, or up to Go 1.21 an expression (DW_OP_plus_uconst N)."""
-    if isinstance(value, int):
-        return value
-    if value and value[0] == 0x23:
-        offset = _uleb(bytes(value[1:]))
-        if offset is not None:
-            return offset
-    raise ValueError("a member at an unknown kind of place")
 
 
 def _uleb(data: bytes) -> int | None:

@@ -140,6 +140,11 @@ class ElfImage:
         """The first section of that name that has bytes in the file."""
         return self._by_name.get(name)
 
+    @property
+    def code_start(self) -> int:
+        """The lowest address of code, as linked: a process's mm->start_code before it is moved (fs/binfmt_elf.c)."""
+        return min((segment.address for segment in self.segments if segment.executable), default=0)
+
     def segment_of(self, address: int) -> Segment | None:
         """The PT_LOAD segment in whose file-backed part the address lies."""
         for segment in self.segments:

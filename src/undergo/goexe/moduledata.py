@@ -14,6 +14,7 @@ from undergo.goexe.elf import ElfImage
 from undergo.goexe.pclntab import Pclntab
 
 _MINPC, _TEXT, _ETEXT = 160, 176, 184  # the same from 1.17 to 1.27
+_TYPES = (((1, 20), 296), ((1, 17), 280))
 _GOFUNC = (((1, 27), 344), ((1, 20), 320), ((1, 18), 304))
 _SCAN_CHUNK = 1 << 24
 
@@ -27,6 +28,7 @@ class ModuleData:
     text: int  # first byte of Go code (runtime.text)
     end_text: int
     gofunc: int  # what FUNCDATA offsets count from; 0 up to 1.17, where they are pointers
+    types: int = 0  # what offsets of names in type descriptors count from
 
 
 def find_moduledata(elf: ElfImage, table: Pclntab, version: tuple[int, int]) -> ModuleData:
@@ -64,7 +66,9 @@ def _read(elf: ElfImage, address: int, found: str, version: tuple[int, int]) -> 
         return None
     if elf.segment_of(text) is None:
         return None
-    return ModuleData(address, found, text, end, elf.pointer(address + offset) if offset else 0)
+    types = next(offset for since, offset in _TYPES if version >= since)
+    types = elf.pointer(address + types) if elf.available(address) >= types + 8 else 0
+    return ModuleData(address, found, text, end, elf.pointer(address + offset) if offset else 0, types)
 
 
 def _scan(elf: ElfImage, pattern: bytes) -> list[int]:

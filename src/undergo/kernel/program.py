@@ -21,6 +21,7 @@ _STATES_PER_GOROUTINE = 8  # rows of a goroutine's state, for which a call need 
 
 #: At most this much kernel memory for histograms, whatever the number of functions and processors.
 HISTOGRAM_BYTES = 1 << 28
+SCRATCHES_PER_CPU = 4  # bpf/undergo.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class Settings:
     min_duration: int = 0
     max_depth: int = 0
     ring_bytes: int = 1 << 24
+    capture_bytes: int = 0  # the size of the captures' ring; 0: no captures
+    ops: int = 0  # of all captures
+    captured: int = 0  # functions with captures are numbered below this
     goroutines: int = 16_384
     deep_frames: int = 65_536
     functions: int = 1024  # rows of per-function tables
@@ -81,6 +85,11 @@ class Program:
             if settings.uprobe_multi and self._section(program) == "uprobe":
                 self._lib.bpf_program__set_expected_attach_type(program, BPF_TRACE_UPROBE_MULTI)
         self._size("records", settings.ring_bytes if settings.streams else 4096)
+        self._size("captures", settings.capture_bytes or 4096)
+        self._size("ops", max(settings.ops, 1))
+        self._size("captured", max(settings.captured, 1))
+        scratches = self._lib.libbpf_num_possible_cpus() * SCRATCHES_PER_CPU
+        self._size("scratches", scratches if settings.capture_bytes else 1)
         self._size("goroutines", settings.goroutines)
         self._size("states", settings.goroutines * _STATES_PER_GOROUTINE if settings.watch_states else 1)
         self._size("deep_frames", settings.deep_frames)
@@ -101,6 +110,7 @@ class Program:
             "stream_calls": settings.stream_calls,
             "aggregate": settings.aggregate,
             "keep_clocks": settings.keep_clocks,
+            "capture_values": bool(settings.capture_bytes),
             "watch_states": settings.watch_states,
             "wanted_states": settings.wanted_states,
             "wanted_slots": settings.wanted_slots,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from undergo.kernel.attach import PROGRAM_OF_ROLE, TRACEPOINTS, Probes
 from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
 from undergo.kernel.program import Program, Settings, names
-from undergo.kernel.ring import Ring
+from undergo.kernel.ring import CaptureRing, Ring
+from undergo.plan.capture import FunctionCapture
 from undergo.plan.probe_plan import ProbePlan, Role
 
 INLINE_FRAMES = 8  # bpf/undergo.h
@@ -44,6 +45,8 @@ class Wanted:
     max_depth: int = 0
     ring_bytes: int = 1 << 24
     goroutines: int = 16_384
+    captures: Mapping[int, FunctionCapture] = field(default_factory=dict)  # by FunctionPlan.id
+    capture_bytes: int = 1 << 24  # the size of their ring
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ class Session:
                 min_duration=wanted.min_duration,
                 max_depth=wanted.max_depth,
                 ring_bytes=wanted.ring_bytes,
+                capture_bytes=wanted.capture_bytes if wanted.captures else 0,
+                ops=sum(
+                    len(c.ops) for each in wanted.captures.values() for c in (each.entry, each.exit) if c
+                ),
+                captured=max(wanted.captures, default=-1) + 1,
                 goroutines=wanted.goroutines,
                 functions=max(64, functions * (processes + 1)),
                 uprobe_multi=multi,
@@ -112,6 +120,7 @@ class Session:
         self._split = wanted.split
         self._probes = Probes(self._program, uprobe_multi=multi)
         self._ring: Ring | None = None
+        self._captures: CaptureRing | None = None
         try:
             for pid in wanted.pids:
                 self.add_process(pid)
@@ -120,6 +129,9 @@ class Session:
             if wanted.stream_calls or wanted.states:
                 record = self._program.btf.dtype("call_record")
                 self._ring = Ring(self._program.map_fd("records"), wanted.ring_bytes, record)
+            if wanted.captures:
+                self._captures = CaptureRing(self._program.map_fd("captures"), wanted.capture_bytes)
+                self._load(wanted.captures)
             if wanted.split:
                 self._probes.attach_tracepoints()
             for one in traced:
@@ -129,19 +141,47 @@ class Session:
             self.close()
             raise
 
+    def _load(self, captures: Mapping[int, FunctionCapture]) -> None:
+        """Puts ops and which functions they are of into their maps."""
+        op, row = self._program.btf.dtype("op"), self._program.btf.dtype("captured")
+        number = 0
+        for function, each in captures.items():
+            value = np.zeros(1, row)
+            for where, capture in (("entry", each.entry), ("exit", each.exit)):
+                if capture is None:
+                    continue
+                value[f"{where}_first"], value[f"{where}_count"] = number, len(capture.ops)
+                value[f"{where}_wanted"] = 1
+                for one in capture.ops:
+                    fields = (one.kind, one.origin, one.at, one.size, one.stride, one.offset)
+                    self._program.put("ops", number.to_bytes(4, "little"), np.array([fields], op).tobytes())
+                    number += 1
+            self._program.put("captured", function.to_bytes(4, "little"), value.tobytes())
+
     def add_process(self, pid: int) -> None:
         """Traces one more process of the executables."""
         self._program.put("targets", pid.to_bytes(4, "little"), b"\0\0\0\0")
 
-    def fileno(self) -> int:
-        """To poll on: readable once a good part of the ring is filled."""
-        return self._program.map_fd("records")
+    def filenos(self) -> tuple[int, ...]:
+        """To poll on: readable once a good part of a ring is filled."""
+        return tuple(self._program.map_fd(name) for name in ("records", "captures"))
 
     def read(self) -> npt.NDArray[np.void]:
         """The records that came since; dtype struct call_record."""
         if self._ring is None:
             return np.zeros(0, self._program.btf.dtype("call_record"))
         return self._ring.read()
+
+    def read_captures(self) -> list[bytes]:
+        """The arguments and results that came since; each a struct capture_record, cut to its length.
+
+        Read after `read`, they hold all that belongs to its calls.
+        """
+        return [] if self._captures is None else self._captures.read()
+
+    def captures_lost(self) -> int:
+        """Events whose arguments or results had no room."""
+        return self._program.counter("captures_lost")
 
     def stop(self) -> None:
         """Ends tracing: takes the probes out. Records and tables stay readable."""

@@ -16,6 +16,7 @@ from undergo.events.calls import Call, Latency, Ledger, Split
 from undergo.events.states import Birth, Longest, StateChange, Stays
 from undergo.goexe.function import Source
 from undergo.plan.probe_plan import Issue
+from undergo.views.call_values import CallValues
 from undergo.views.doctor import Check
 from undergo.views.functions import Listed
 
@@ -48,9 +49,10 @@ def session(
 class CallLines:
     """Lines of calls; names are encoded once per function."""
 
-    def __init__(self, names: Sequence[str] | Mapping[int, str]) -> None:
-        """`names` are the functions' names by FunctionPlan.id."""
+    def __init__(self, names: Sequence[str] | Mapping[int, str], values: CallValues | None = None) -> None:
+        """`names` are the functions' names by FunctionPlan.id, `values` their arguments and results."""
         self._names = names
+        self._values = values
         self._encoded: dict[int, str] = {}
 
     def batch(self, calls: Iterable[Call]) -> str:
@@ -64,9 +66,16 @@ class CallLines:
             lines.append(
                 f'{{"v":1,"type":"call","id":{c.id},"parent":{c.parent},"pid":{c.pid},"tid":{c.tid},'
                 f'"goid":{c.goid},"func":{name},"depth":{c.depth},"start_ts_ns":{c.start_ts_ns},'
-                f'"wall_ns":{c.wall_ns},"end":"{c.end}"{self._split(c)}}}\n'
+                f'"wall_ns":{c.wall_ns},"end":"{c.end}"{self._split(c)}{self._given(c)}}}\n'
             )
         return "".join(lines)
+
+    def _given(self, c: Call) -> str:
+        if self._values is None:
+            return ""
+        text = self._values.json(c.id, c.func)
+        self._values.forget(c.id)
+        return text
 
     def _split(self, c: Call) -> str:
         split = c.split

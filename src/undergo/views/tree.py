@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from undergo.events.calls import Call, CallOpened
+from undergo.views.call_values import CallValues
 from undergo.views.split import words
 from undergo.views.style import PLAIN, Palette, duration, escape
 
@@ -43,9 +44,17 @@ class CallTree:
     """Turns records into the lines of a call tree. `now_ns` is any monotonic clock of the caller's."""
 
     def __init__(
-        self, names: Sequence[str] | Mapping[int, str], style: Palette = PLAIN, show_pid: bool = False
+        self,
+        names: Sequence[str] | Mapping[int, str],
+        style: Palette = PLAIN,
+        show_pid: bool = False,
+        values: CallValues | None = None,
     ) -> None:
-        """`names` are the functions' names by FunctionPlan.id; `show_pid` adds a column for the process."""
+        """`names` are the functions' names by FunctionPlan.id; `show_pid` adds a column for the process.
+
+        `values` has the arguments and results of calls, if they were asked for.
+        """
+        self._values = values
         self._names = names
         self._style = style
         self._show_pid = show_pid
@@ -110,7 +119,7 @@ class CallTree:
 
     def _begin(self, goroutine: _Goroutine, call: CallOpened, now_ns: int) -> None:
         self._give_up(goroutine, call.depth, now_ns)
-        self._add(goroutine, self._line(_NO_DURATION, call, f"{self._name(call.func)}() {{"), now_ns)
+        self._add(goroutine, self._line(_NO_DURATION, call, f"{self._begun(call)} {{"), now_ns)
         goroutine.open.append(call)
         goroutine.mergeable = True
 
@@ -122,7 +131,7 @@ class CallTree:
                 self._close_open(goroutine, opened[-1], call.wall_ns, now_ns)
             else:
                 opened.pop()
-                name = f"}} {self._name(call.func)}{self._mark(call)}{self._split(call)}"
+                name = f"}} {self._name(call.func)}{self._ended(call)}"
                 self._add(goroutine, self._line(self._duration(call), call, name), now_ns)
         else:
             self._give_up(goroutine, call.depth, now_ns)
@@ -143,7 +152,7 @@ class CallTree:
         goroutine.open.pop()
         mergeable = goroutine.mergeable and bool(goroutine.lines)
         name = self._name(call.func)
-        text = (f"{name}() {{" if mergeable else f"}} {name}") + self._open(after_ns)
+        text = (f"{self._begun(call)} {{" if mergeable else f"}} {name}") + self._open(after_ns)
         if mergeable:  # its opening line has not been given out, and nothing stands below it
             goroutine.lines.pop()
             self._count -= 1
@@ -196,8 +205,8 @@ class CallTree:
 
     def _leaf(self, call: Call) -> str:
         if call.end == "open":
-            return self._line(_NO_DURATION, call, f"{self._name(call.func)}() {{{self._open(call.wall_ns)}")
-        text = f"{self._name(call.func)}(){self._mark(call)}{self._split(call)}"
+            return self._line(_NO_DURATION, call, f"{self._begun(call)} {{{self._open(call.wall_ns)}")
+        text = f"{self._begun(call)}{self._ended(call)}"
         return self._line(self._duration(call), call, text)
 
     def _line(self, lead: str, call: Call | CallOpened, text: str) -> str:
@@ -219,6 +228,16 @@ class CallTree:
                 name = f"function#{func}"
             self._shown[func] = name
         return name
+
+    def _begun(self, call: Call | CallOpened) -> str:
+        given = self._values.arguments(call.id, call.func) if self._values else ""
+        return f"{self._name(call.func)}({given})"
+
+    def _ended(self, call: Call) -> str:
+        back = self._values.results(call.id, call.func, call.end) if self._values else ""
+        if self._values:
+            self._values.forget(call.id)
+        return f"{back}{self._mark(call)}{self._split(call)}"
 
     def _duration(self, call: Call) -> str:
         text = " " + duration(call.wall_ns)

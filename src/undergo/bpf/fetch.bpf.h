@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Arguments and results: what to read is data, a list of ops per function, made by plan/capture.py.
+ *
+ * Each op leaves a piece: its length, its state, its bytes. An op may follow a pointer that an earlier piece holds.
+ * Pieces pile up in a scratch record that is taken for the time of one event, and leave through a ring of their own.
+ */
+#pragma once
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22);
+} captures SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct op);
+} ops SEC(".maps");
+
+/* By function: which ops. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct captured);
+} captured SEC(".maps");
+
+/*
+ * Not per CPU: a program may be preempted, and another run on its CPU meanwhile. There are a few for each CPU, and
+ * `busy` says who has one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+/* Events whose arguments or results found no scratch or no room in the ring. */
+__u64 captures_lost;
+
+static __always_inline struct piece *piece_at(struct scratch *scratch, __u32 place)
+{
+	asm volatile("" : "+r"(place));
+	return (struct piece *)&scratch->record.bytes[place & (CAPTURE_DATA - 1)];
+}
+
+static __always_inline __u64 word_at(struct scratch *scratch, __u32 place)
+{
+	asm volatile("" : "+r"(place));
+	return *(__u64 *)&scratch->record.bytes[place & (CAPTURE_DATA - 1)];
+}
+
+/* Where the bytes are, how many; false where there are none, `state` says why. */
+static __always_inline bool source_of(struct scratch *scratch, const struct op *op, struct piece *piece,
+				      __u64 *from, __u32 *size)
+{
+	__u32 words = op->kind == OP_COUNTED ? 16 : 8, index = op->from, place;
+	struct piece *holder;
+	__u64 count;
+
+	*size = op->size;
+	if (op->kind == OP_STACK) {
+		*from = scratch->cfa + op->offset;
+		return true;
+	}
+	asm volatile("" : "+r"(index));
+	place = scratch->places[index & (CAPTURE_PIECES - 1)];
+	holder = piece_at(scratch, place);
+	piece->state = PIECE_ABSENT;
+	if (op->at + words > holder->length)
+		return false;
+	place += sizeof(*piece) + op->at;
+	*from = word_at(scratch, place);
+	if (op->kind == OP_COUNTED) {
+		count = word_at(scratch, place + 8);
+		piece->state = PIECE_READ;
+		if (!count)
+			return false;
+		if (count < op->size)
+			*size = count * op->stride < op->size ? count * op->stride : op->size;
+	}
+	piece->state = PIECE_NIL;
+	if (!*from)
+		return false;
+	*from += op->offset;
+	return true;
+}
+
+static long fetch_one(__u32 step, struct scratch **context)
+{
+	struct scratch *scratch = *context;
+	__u32 index = scratch->op, cursor = scratch->cursor, number = scratch->piece, size;
+	struct piece *piece;
+	struct op *op;
+	__u64 from = 0;
+
+	if (index >= scratch->end || number >= CAPTURE_PIECES)
+		return 1;
+	op = bpf_map_lookup_elem(&ops, &index);
+	if (!op)
+		return 1;
+	scratch->op = index + 1;
+	scratch->piece = number + 1;
+	asm volatile("" : "+r"(number));
+	scratch->places[number & (CAPTURE_PIECES - 1)] = cursor;
+	piece = piece_at(scratch, cursor);
+	piece->length = 0;
+	scratch->cursor = cursor + sizeof(*piece);
+	if (!source_of(scratch, op, piece, &from, &size))
+		return 0;
+	if (cursor + sizeof(*piece) + size > CAPTURE_DATA - 64) {
+		piece->state = PIECE_NO_ROOM;
+		return 0;
+	}
+	asm volatile("" : "+r"(size), "+r"(cursor));
+	size &= 2 * CAPTURE_READ - 1;
+	if (size > CAPTURE_READ)
+		size = CAPTURE_READ;
+	piece->state = PIECE_UNREADABLE;
+	if (size &&
+	    bpf_probe_read_user(&scratch->record.bytes[(cursor & (CAPTURE_DATA - 1)) + sizeof(*piece)], size,
+				(void *)from))
+		return 0;
+	piece->state = PIECE_READ;
+	piece->length = size;
+	scratch->cursor += (size + 7) & ~7U;
+	return 0;
+}
+
+/* Not static: the verifier then looks at it once, not on every path that leads here. */
+__noinline int fetch_all(struct scratch *scratch)
+{
+	if (!scratch)
+		return 0;
+	if (has_bpf_loop) {
+		bpf_loop(CAPTURE_PIECES, fetch_one, &scratch, 0);
+	} else {
+		for (int i = 0; i < CAPTURES_WITHOUT_LOOP; i++)
+			if (fetch_one(i, &scratch))
+				break;
+	}
+	return 1;
+}
+
+static __always_inline struct scratch *take_scratch(void)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	for (__u32 i = 0; i < SCRATCHES_PER_CPU; i++) {
+		__u32 key = cpu * SCRATCHES_PER_CPU + i;
+		struct scratch *scratch = bpf_map_lookup_elem(&scratches, &key);
+
+		if (scratch && !__sync_val_compare_and_swap(&scratch->busy, 0, 1))
+			return scratch;
+	}
+	return NULL;
+}
+
+/* The registers that Go passes values in, in its order, are the first piece of every capture. */
+static __always_inline void fetch_registers(struct scratch *scratch, const struct pt_regs *regs)
+{
+	struct piece *piece = (struct piece *)scratch->record.bytes;
+	__u64 *values = (__u64 *)&scratch->record.bytes[sizeof(*piece)];
+
+	scratch->places[0] = 0;
+	piece->state = PIECE_READ;
+	piece->length = 9 * 8;
+	values[0] = regs->ax;
+	values[1] = regs->bx;
+	values[2] = regs->cx;
+	values[3] = regs->di;
+	values[4] = regs->si;
+	values[5] = regs->r8;
+	values[6] = regs->r9;
+	values[7] = regs->r10;
+	values[8] = regs->r11;
+}
+
+/* What a call was given, or what it gives back; `cfa` is the SP of its caller. */
+static __always_inline void capture(const volatile struct layout *layout, const struct pt_regs *regs,
+				    __u32 func, __u64 id, __u64 cfa, bool at_exit)
+{
+	struct captured *what = bpf_map_lookup_elem(&captured, &func);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct scratch *scratch;
+	__u64 length;
+	bool much;
+
+	if (!what || !(at_exit ? what->exit_wanted : what->entry_wanted))
+		return;
+	scratch = take_scratch();
+	if (!scratch) {
+		__sync_fetch_and_add(&captures_lost, 1);
+		return;
+	}
+	scratch->cfa = cfa;
+	scratch->op = at_exit ? what->exit_first : what->entry_first;
+	scratch->end = scratch->op + (at_exit ? what->exit_count : what->entry_count);
+	scratch->cursor = sizeof(struct piece) + 9 * 8;
+	scratch->piece = 1;
+	fetch_registers(scratch, regs);
+	fetch_all(scratch);
+	scratch->record.id = id;
+	scratch->record.func = func;
+	scratch->record.at_exit = at_exit;
+	scratch->record.pieces = scratch->piece;
+	scratch->record.bias = task->mm->start_code - layout->code_start;
+	length = sizeof(scratch->record) - sizeof(scratch->record.bytes) + scratch->cursor;
+	much = bpf_ringbuf_query(&captures, BPF_RB_AVAIL_DATA) >= wakeup_bytes;
+	asm volatile("" : "+r"(length));
+	if (length > sizeof(scratch->record))
+		length = sizeof(scratch->record);
+	if (bpf_ringbuf_output(&captures, &scratch->record, length,
+			       much ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP))
+		__sync_fetch_and_add(&captures_lost, 1);
+	*(volatile __u32 *)&scratch->busy = 0;
+}

@@ -1,0 +1,309 @@
+"""From the pieces of a capture to values: what a parameter or a result was."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, TypeTable
+from undergo.plan.capture import FunctionCapture, Reading, Target
+
+
+class PieceState(IntEnum):
+    """enum piece_state of bpf/undergo.h."""
+
+    READ = 0
+    NIL = 1
+    UNREADABLE = 2
+    ABSENT = 3
+    NO_ROOM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What could not be read, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A bool, a number, or an address of something that is not looked into."""
+
+    value: bool | int | float | complex
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string or []byte: the bytes that were read, of `length`."""
+
+    raw: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """An array or a slice: the first of `length` elements."""
+
+    items: tuple[Value, ...]
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """Fields in order."""
+
+    fields: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An address, and what is there; None if that was not asked for."""
+
+    address: int
+    target: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A map's number of entries, or a channel's number of elements and its capacity."""
+
+    length: int
+    capacity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """What an interface holds: the name of its type, the data word."""
+
+    type: str
+    data: int
+
+
+@dataclass(frozen=True, slots=True)
+class Func:
+    """A function value, by the name of its code."""
+
+    name: str
+
+
+NIL: Final = None
+Value = Missing | Scalar | Text | Several | Struct | Pointer | Sized | Dynamic | Func | None
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter or a result with its value."""
+
+    name: str
+    type: GoType
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The arguments or results of one call."""
+
+    id: int  # of the call
+    func: int
+    at_exit: bool
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What addresses mean in one executable, as linked."""
+
+    type_at: Callable[[int], str]
+    function_at: Callable[[int], str]
+
+
+_FLOATS: Final = {4: "<f", 8: "<d"}
+_WHY: Final = {
+    PieceState.UNREADABLE: "not resident",
+    PieceState.ABSENT: "not read",
+    PieceState.NO_ROOM: "too much for one event",
+}
+
+
+class CaptureDecoder:
+    """Turns records of the captures' ring into `Captured`."""
+
+    def __init__(
+        self,
+        functions: Mapping[int, tuple[FunctionCapture, TypeTable, Names]],
+        record: np.dtype[np.void],
+    ) -> None:
+        """`functions` by FunctionPlan.id; `record` is struct capture_record."""
+        self._functions = functions
+        places = {name: record.fields[name] for name in record.names or ()} if record.fields else {}
+        self._bytes = int(places["bytes"][1])  # where the pieces begin
+        head = [name for name in places if name != "bytes"]
+        self._head: np.dtype[np.void] = np.dtype(
+            {
+                "names": head,
+                "formats": [places[name][0] for name in head],
+                "offsets": [places[name][1] for name in head],
+                "itemsize": self._bytes,
+            }
+        )
+
+    def feed(self, records: Sequence[bytes]) -> Iterator[Captured]:
+        """The captures, in the order of the ring."""
+        for raw in records:
+            head = np.frombuffer(raw, self._head, 1)[0] if len(raw) >= self._head.itemsize else None
+            if head is None or int(head["func"]) not in self._functions:
+                continue
+            captures, types, names = self._functions[int(head["func"])]
+            capture = captures.exit if head["at_exit"] else captures.entry
+            if capture is None:
+                continue
+            pieces = _pieces(raw[self._bytes :], int(head["pieces"]))
+            values = _Values(pieces, types, names, int(head["bias"]))
+            found = tuple(values.argument(reading) for reading in capture.readings)
+            yield Captured(int(head["id"]), int(head["func"]), bool(head["at_exit"]), found)
+
+
+def _pieces(raw: bytes, count: int) -> list[tuple[PieceState, bytes]]:
+    found, at = [], 0
+    for _ in range(count):
+        if at + 8 > len(raw):
+            break
+        length, state = struct.unpack_from("<II", raw, at)
+        found.append((PieceState(state), raw[at + 8 : at + 8 + length]))
+        at += 8 + (length + 7) // 8 * 8
+    return found
+
+
+class _Values:
+    def __init__(
+        self, pieces: Sequence[tuple[PieceState, bytes]], types: TypeTable, names: Names, bias: int
+    ) -> None:
+        self._pieces, self._types, self._names, self._bias = pieces, types, names, bias
+
+    def argument(self, reading: Reading) -> Argument:
+        of = reading.parameter.type
+        raw = bytearray(of.size)
+        missing: dict[int, str] = {}
+        for part in reading.parts:
+            if part.piece is None:
+                missing[part.offset] = "in an XMM register" if part.size <= 8 else "too large"
+                continue
+            state, data = self._piece(part.piece)
+            if state != PieceState.READ or part.at + part.size > len(data):
+                missing[part.offset] = _WHY.get(state, "not read")
+                continue
+            raw[part.offset : part.offset + part.size] = data[part.at : part.at + part.size]
+        value = self._value(of, bytes(raw), 0, reading.inside, missing)
+        return Argument(reading.parameter.name, of, value)
+
+    def _piece(self, number: int) -> tuple[PieceState, bytes]:
+        return self._pieces[number] if number < len(self._pieces) else (PieceState.NO_ROOM, b"")
+
+    def _value(
+        self, of: GoType, raw: bytes, at: int, inside: Mapping[int, Target], missing: Mapping[int, str]
+    ) -> Value:
+        """The value of a type at an offset in bytes; `missing` are offsets of which nothing is known."""
+        kind = of.kind
+        if kind == Kind.STRUCT:
+            return Struct(
+                tuple(
+                    (f.name, self._value(self._types[f.type], raw, at + f.offset, inside, missing))
+                    for f in of.fields
+                )
+            )
+        if kind == Kind.ARRAY:
+            return self._array(of, raw, at, inside, missing)
+        if at in missing or at + of.size > len(raw):
+            return Missing(missing.get(at, "not read"))
+        if kind in COMPLEXES:
+            half = of.size // 2
+            if at + half in missing:
+                return Missing(missing[at + half])
+            real, imaginary = (struct.unpack_from(_FLOATS[half], raw, at + n * half)[0] for n in (0, 1))
+            return Scalar(complex(real, imaginary))
+        if kind in (Kind.FLOAT32, Kind.FLOAT64):
+            return Scalar(struct.unpack_from(_FLOATS[of.size], raw, at)[0])
+        if kind == Kind.BOOL:
+            return Scalar(bool(raw[at]))
+        if kind in SIGNED or kind in UNSIGNED:
+            return Scalar(int.from_bytes(raw[at : at + of.size], "little", signed=kind in SIGNED))
+        return self._pointing(of, raw, at, inside.get(at))
+
+    def _array(
+        self, of: GoType, raw: bytes, at: int, inside: Mapping[int, Target], missing: Mapping[int, str]
+    ) -> Value:
+        elem = self._types[of.elem]
+        if elem.kind == Kind.UINT8 and at + of.size <= len(raw) and at not in missing:
+            return Text(raw[at : at + of.size], of.count)
+        if at in missing:
+            return Missing(missing[at])
+        items = []
+        for index in range(of.count):
+            start = at + index * elem.size
+            if start + elem.size > len(raw):
+                break
+            items.append(self._value(elem, raw, start, inside, missing))
+        return Several(tuple(items), of.count)
+
+    def _pointing(self, of: GoType, raw: bytes, at: int, target: Target | None) -> Value:
+        """A value that leads elsewhere; `target` is what was read there."""
+        kind = of.kind
+        words = struct.unpack_from(f"<{min(of.size, len(raw) - at) // 8}Q", raw, at)
+        state, data = self._piece(target.piece) if target is not None else (PieceState.ABSENT, b"")
+        if kind in (Kind.STRING, Kind.SLICE):
+            return self._counted(of, words, target, state, data)
+        if kind == Kind.INTERFACE:
+            return self._interface(of, words, state, data)
+        if not words[0]:
+            return NIL
+        if kind == Kind.POINTER:
+            if target is None:
+                return Pointer(words[0])
+            if state != PieceState.READ:
+                return Pointer(words[0], Missing(_WHY.get(state, "not read")))
+            return Pointer(words[0], self._value(target.type, data, 0, target.inside, {}))
+        if kind == Kind.UNSAFE_POINTER or target is None:
+            return Pointer(words[0])
+        if state != PieceState.READ or len(data) < 8:
+            return Missing(_WHY.get(state, "not read"))
+        first = int.from_bytes(data[:8], "little")
+        if kind == Kind.MAP:
+            return Sized(first)
+        if kind == Kind.CHAN:
+            return Sized(first, int.from_bytes(data[8:16], "little"))
+        return Func(self._names.function_at(first - self._bias))
+
+    def _counted(
+        self, of: GoType, words: Sequence[int], target: Target | None, state: PieceState, data: bytes
+    ) -> Value:
+        length = words[1]
+        if of.kind == Kind.SLICE and not words[0]:
+            return NIL
+        if length >= 1 << 47:
+            return Missing("not a length that can be")
+        if not length:
+            return Text(b"", 0) if of.kind == Kind.STRING else Several((), 0)
+        if state != PieceState.READ or target is None:
+            return Missing(_WHY.get(state, "not read"))
+        elem = target.type
+        if of.kind == Kind.STRING or elem.kind == Kind.UINT8:
+            return Text(data, length)
+        count = len(data) // elem.size if elem.size else 0
+        items = (self._value(elem, data, n * elem.size, target.inside, {}) for n in range(count))
+        return Several(tuple(items), length)
+
+    def _interface(self, of: GoType, words: Sequence[int], state: PieceState, data: bytes) -> Value:
+        if not words[0]:
+            return NIL
+        described = words[0]
+        if of.methods:
+            if state != PieceState.READ or len(data) < 8:
+                return Missing(_WHY.get(state, "not read"))
+            described = int.from_bytes(data[:8], "little")
+        return Dynamic(self._names.type_at(described - self._bias), words[1])

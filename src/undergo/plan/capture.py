@@ -1,0 +1,247 @@
+"""What to read of arguments and results: from types and places to a list of ops, and how to make sense of them.
+
+The ops are run in the kernel (bpf/fetch.bpf.h), in order; each leaves one piece. What an op reads may be where an
+earlier piece points, so what lies near comes first, and where there are too many it is the far ends that are left out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from undergo.goexe.abi import INTEGER_REGISTERS, Assigned, assign
+from undergo.goexe.types import GoType, Kind, Parameter, Signature, TypeTable
+
+PIECES: Final = 128  # CAPTURE_PIECES of bpf/undergo.h
+MOST: Final = 1024  # CAPTURE_READ
+_REGISTERS: Final = 0  # the number of the piece with the registers
+_TYPE_OF_ITAB: Final = 8  # internal/abi/iface.go: ITab.Type, after Inter
+
+
+class OpKind(IntEnum):
+    """enum op_kind of bpf/undergo.h."""
+
+    STACK = 0
+    POINTED = 1
+    COUNTED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """struct op of bpf/undergo.h."""
+
+    kind: OpKind
+    origin: int = 0  # number of the piece with the pointer
+    at: int = 0  # bytes from that piece's start
+    size: int = 0
+    stride: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is read."""
+
+    string: int = 64  # bytes of a string or []byte
+    depth: int = 2  # pointers that are followed one after the other
+    elements: int = 3  # of slices and arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a value points to: a piece that holds values of a type, and what these point to, by offset in the piece."""
+
+    piece: int
+    type: GoType
+    inside: Mapping[int, Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of a value: where they go, and in which piece they are; no piece: in an XMM register."""
+
+    offset: int
+    size: int
+    piece: int | None
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One parameter or result."""
+
+    parameter: Parameter
+    parts: tuple[Part, ...]
+    inside: Mapping[int, Target]  # by offset in the value
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What is read at one place of a function."""
+
+    ops: tuple[Op, ...]
+    readings: tuple[Reading, ...]
+    left_out: int = 0  # ops that would have been too many
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCapture:
+    """What is read of one function, None where nothing is."""
+
+    entry: Capture | None = None
+    exit: Capture | None = None
+
+
+def capture_of(
+    signature: Signature, types: TypeTable, limits: Limits, *, args: bool, results: bool
+) -> FunctionCapture:
+    """The captures of a function. `types` knows the types of the signature."""
+    at_entry, at_exit = assign(signature.parameters, signature.results, types)
+    return FunctionCapture(
+        _capture(at_entry, types, limits) if args else None,
+        _capture(at_exit, types, limits) if results else None,
+    )
+
+
+def _capture(assigned: Sequence[Assigned], types: TypeTable, limits: Limits) -> Capture:
+    builder = _Builder(types, limits)
+    readings = builder.readings([one for one in assigned if one.parameter.name != ".dict"])
+    builder.follow()
+    return Capture(tuple(builder.ops), tuple(readings), builder.left_out)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A value whose pointers are still to be followed."""
+
+    type: GoType
+    piece: int
+    at: Callable[[int], int | None]  # from an offset in the value to one in the piece
+    inside: dict[int, Target]
+    base: int  # offset of the value among what `inside` counts from
+    depth: int
+
+
+@dataclass(slots=True)
+class _Builder:
+    types: TypeTable
+    limits: Limits
+    ops: list[Op] = field(default_factory=list)
+    left_out: int = 0
+    pending: deque[_Pending] = field(default_factory=deque)
+
+    def readings(self, assigned: Sequence[Assigned]) -> list[Reading]:
+        on_stack = [one for one in assigned if one.stack is not None and one.parameter.type.size]
+        low = min((one.stack or 0 for one in on_stack), default=0)
+        stack = None
+        if on_stack:
+            high = max((one.stack or 0) + one.parameter.type.size for one in on_stack)
+            stack = self.add(Op(OpKind.STACK, size=min(high - low, MOST), offset=low))
+        return [self.reading(one, stack, low) for one in assigned]
+
+    def reading(self, one: Assigned, stack: int | None, low: int) -> Reading:
+        inside: dict[int, Target] = {}
+        of = one.parameter.type
+        if one.stack is not None:
+            start = one.stack - low
+            fits = stack is not None and start + of.size <= MOST
+            parts: tuple[Part, ...] = (Part(0, of.size, stack if fits else None, start),)
+            if stack is not None and fits:
+                self.pending.append(
+                    _Pending(of, stack, lambda offset: start + offset, inside, 0, self.limits.depth)
+                )
+            return Reading(one.parameter, parts, inside)
+        places: dict[int, int] = {}
+        parts = ()
+        for piece in one.pieces:
+            if piece.register is None:
+                parts += (Part(piece.offset, piece.size, None),)
+                continue
+            places[piece.offset] = 8 * INTEGER_REGISTERS.index(piece.register)
+            parts += (Part(piece.offset, piece.size, _REGISTERS, places[piece.offset]),)
+        self.pending.append(_Pending(of, _REGISTERS, places.get, inside, 0, self.limits.depth))
+        return Reading(one.parameter, parts, inside)
+
+    def add(self, op: Op) -> int | None:
+        """The number of the piece it will leave; None if there are too many."""
+        if len(self.ops) + 1 >= PIECES:
+            self.left_out += 1
+            return None
+        self.ops.append(op)
+        return len(self.ops)
+
+    def follow(self) -> None:
+        """Breadth first: what lies near goes before what lies far."""
+        while self.pending:
+            self.expand(self.pending.popleft())
+
+    def expand(self, value: _Pending) -> None:
+        of, types = value.type, self.types
+        if of.kind == Kind.STRUCT:
+            for each in of.fields:
+                self.part(value, types[each.type], each.offset)
+        elif of.kind == Kind.ARRAY:
+            for index in range(min(of.count, self.limits.elements if of.count > 1 else 1)):
+                self.part(value, types[of.elem], index * types[of.elem].size)
+        elif of.kind == Kind.STRING:
+            self.read(value, Op(OpKind.COUNTED, size=min(self.limits.string, MOST), stride=1), of)
+        elif of.kind == Kind.SLICE:
+            self.slice(value, types[of.elem])
+        elif of.kind == Kind.POINTER and of.elem and value.depth:
+            elem = types[of.elem]
+            if elem.size:
+                self.read(value, Op(OpKind.POINTED, size=min(elem.size, MOST)), elem, value.depth - 1)
+        elif of.kind == Kind.INTERFACE and of.methods:
+            self.read(value, Op(OpKind.POINTED, size=8, offset=_TYPE_OF_ITAB), of)
+        elif of.kind in (Kind.MAP, Kind.FUNC):
+            # the number of entries comes first in both of Go's maps; a func value points to its code's address
+            self.read(value, Op(OpKind.POINTED, size=8), of)
+        elif of.kind == Kind.CHAN:
+            self.read(value, Op(OpKind.POINTED, size=16), of)  # runtime.hchan: qcount, dataqsiz
+
+    def part(self, value: _Pending, of: GoType, offset: int) -> None:
+        self.expand(
+            _Pending(
+                of,
+                value.piece,
+                lambda more: value.at(offset + more),
+                value.inside,
+                value.base + offset,
+                value.depth,
+            )
+        )
+
+    def slice(self, value: _Pending, elem: GoType) -> None:
+        if not elem.size:
+            return
+        count = self.limits.string if elem.size == 1 else self.limits.elements
+        count = min(count, MOST // elem.size)
+        if not count:
+            self.left_out += 1
+            return
+        op = Op(OpKind.COUNTED, size=count * elem.size, stride=elem.size)
+        self.read(value, op, elem, value.depth, 1 if elem.size == 1 else count)
+
+    def read(self, value: _Pending, op: Op, of: GoType, depth: int | None = None, count: int = 1) -> None:
+        """Adds the op for what the value's first word points to; with a depth, what is there is followed in turn."""
+        at = value.at(0)
+        if at is None:
+            return
+        number = self.add(Op(op.kind, value.piece, at, op.size, op.stride, op.offset))
+        if number is None:
+            return
+        inside: dict[int, Target] = {}
+        value.inside[value.base] = Target(number, of, inside)
+        if depth is None:
+            return
+        for index in range(count):
+            start = index * of.size
+            if start + of.size <= op.size:
+                self.pending.append(_Pending(of, number, _shifted(start), inside, start, depth))
+
+
+def _shifted(start: int) -> Callable[[int], int]:
+    return lambda offset: start + offset

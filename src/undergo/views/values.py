@@ -1,0 +1,245 @@
+"""Values as a Go developer would write them: `id="A-17", items=[]Item{len 3: {SKU:"x", N:2}, …}`."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from undergo.events.values import (
+    Argument,
+    Dynamic,
+    Func,
+    Missing,
+    Pointer,
+    Scalar,
+    Several,
+    Sized,
+    Struct,
+    Text,
+    Value,
+)
+from undergo.goexe.types import GoType, Kind, TypeTable
+from undergo.views.style import escape
+
+
+def arguments(found: Sequence[Argument], types: TypeTable) -> str:
+    """Parameters with their names: `n=1, s="x"`."""
+    return ", ".join(f"{escape(one.name) or '_'}={text(one.value, one.type, types)}" for one in found)
+
+
+def results(found: Sequence[Argument], types: TypeTable) -> str:
+    """Results; those that have a name with it. Several in parentheses."""
+    shown = [
+        f"{escape(one.name)}={text(one.value, one.type, types)}"
+        if one.name
+        else text(one.value, one.type, types)
+        for one in found
+    ]
+    return f"({', '.join(shown)})" if len(shown) != 1 or found[0].name else shown[0]
+
+
+def text(value: Value, of: GoType, types: TypeTable, *, typed: bool = True) -> str:
+    """One value. `typed` says the type of what is not obvious from its braces."""
+    match value:
+        case None:
+            return "nil"
+        case Missing(why):
+            return f"<{why}>"
+        case Scalar(number):
+            return _scalar(number, of)
+        case Text(raw, length):
+            return _string(raw, length, of)
+        case Several(items, length):
+            return _several(items, length, of, types, typed)
+        case Struct():
+            return _struct(value, of, types, typed)
+        case Pointer(address, None):
+            return f"{address:#x}"
+        case Pointer(address, target):
+            elem = types[of.elem]
+            if elem.kind == Kind.STRUCT:
+                return "&" + text(target, elem, types)
+            return f"{address:#x} -> {text(target, elem, types)}"
+        case Sized(length, None):
+            return f"{escape(short(of.name))}{{len {length:,}}}"
+        case Sized(length, capacity):
+            return f"{escape(short(of.name))}{{len {length:,}, cap {capacity:,}}}"
+        case Dynamic(name, data):
+            return f"{escape(short(name)) or '<unknown type>'}({data:#x})"
+        case Func(name):
+            return escape(name) or "<unknown function>"
+    return "<?>"
+
+
+def _scalar(number: bool | int | float | complex, of: GoType) -> str:
+    if isinstance(number, bool):
+        return "true" if number else "false"
+    if of.name == "time.Duration" and isinstance(number, int):
+        return duration(number)
+    if isinstance(number, int):
+        return f"{number:#x}" if of.kind == Kind.UINTPTR else str(number)
+    if isinstance(number, float):
+        return repr(number) if not number.is_integer() or abs(number) >= 1e16 else f"{number:.1f}"
+    return f"({number.real!r}{number.imag:+}i)"
+
+
+def _string(raw: bytes, length: int, of: GoType) -> str:
+    quoted = quote(raw)
+    if of.kind != Kind.STRING:
+        quoted = f"{escape(short(of.name))}({quoted})"
+    return quoted if len(raw) >= length else f"{quoted}… <{len(raw):,} of {length:,} bytes>"
+
+
+def quote(raw: bytes) -> str:
+    r"""A Go string literal; what is not printable, or not UTF-8, is escaped as in Go: "\x1b\u202e"."""
+    out = []
+    for c in raw.decode("utf-8", "surrogateescape"):
+        if c in '"\\':
+            out.append("\\" + c)
+        elif c.isprintable():
+            out.append(c)
+        elif "\udc80" <= c <= "\udcff":
+            out.append(f"\\x{ord(c) - 0xDC00:02x}")
+        else:
+            out.append(
+                {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(c) or c.encode("unicode_escape").decode("ascii")
+            )
+    return f'"{"".join(out)}"'
+
+
+def _several(items: Sequence[Value], length: int, of: GoType, types: TypeTable, typed: bool) -> str:
+    elem = types[of.elem]
+    shown = [text(item, elem, types, typed=False) for item in items]
+    if len(items) < length:
+        shown.append("…")
+    count = f"len {length:,}: " if of.kind == Kind.SLICE and length else ""
+    return f"{escape(short(of.name)) if typed else ''}{{{count}{', '.join(shown)}}}"
+
+
+def _struct(value: Struct, of: GoType, types: TypeTable, typed: bool) -> str:
+    if of.name == "time.Time":
+        shown = _time(value)
+        if shown:
+            return shown
+    fields = (
+        f"{escape(name)}:{text(part, types[field.type], types)}"
+        for (name, part), field in zip(value.fields, of.fields, strict=True)
+    )
+    return f"{escape(short(of.name)) if typed else ''}{{{', '.join(fields)}}}"
+
+
+def _time(value: Struct) -> str:
+    """time/time.go: bit 63 of wall says that it has seconds since 1885, else ext has those since year 1."""
+    parts = dict(value.fields)
+    wall, ext = parts.get("wall"), parts.get("ext")
+    if not isinstance(wall, Scalar) or not isinstance(ext, Scalar):
+        return ""
+    bits, seconds = int(wall.value), int(ext.value)  # type: ignore[arg-type]
+    nanoseconds = bits & (1 << 30) - 1
+    if bits >> 63:
+        seconds = (bits >> 30 & (1 << 33) - 1) + _SECONDS_TO_1885
+    elif not bits and not seconds:
+        return "time.Time{}"
+    try:
+        at = datetime.fromtimestamp(seconds - _SECONDS_TO_1970, UTC)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+_SECONDS_TO_1970 = 62_135_596_800  # from the first of January of year 1
+_SECONDS_TO_1885 = 59_453_308_800
+
+
+def duration(ns: int) -> str:
+    """As Go's Duration.String."""
+    if not ns:
+        return "0s"
+    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
+    for unit, size in (("ns", 1), ("µs", 1000), ("ms", 1_000_000)):
+        if ns < size * 1000:
+            return f"{sign}{_decimal(ns, size)}{unit}"
+    seconds, rest = divmod(ns, 1_000_000_000)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    shown = f"{_decimal(seconds * 1_000_000_000 + rest, 1_000_000_000)}s"
+    if hours:
+        return f"{sign}{hours}h{minutes}m{shown}"
+    return f"{sign}{minutes}m{shown}" if minutes else sign + shown
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    digits = len(str(unit)) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0") if rest else str(whole)
+
+
+def short(name: str) -> str:
+    """A type's name without the path before its package: "*example.com/shop.Item" is "*shop.Item"."""
+    out, word = [], ""
+    for c in name:
+        if c.isalnum() or c in "_./-~%":
+            word += c
+        else:
+            out += [word.rpartition("/")[2], c]
+            word = ""
+    return "".join([*out, word.rpartition("/")[2]])
+
+
+def encoded(value: Value, of: GoType, types: TypeTable) -> Any:
+    """For JSON. What could not be read is {"missing": why}; strings that were cut are {"text", "length"}."""
+    match value:
+        case None:
+            return None
+        case Missing(why):
+            return {"missing": why}
+        case Scalar(number):
+            if isinstance(number, complex):
+                return [_number(number.real), _number(number.imag)]
+            return _number(number)
+        case Text(raw, length):
+            return _text(raw, length)
+        case Several(items, length):
+            shown = [encoded(item, types[of.elem], types) for item in items]
+            return shown if len(items) == length else {"items": shown, "length": length}
+        case Struct(fields):
+            return {
+                name: encoded(part, types[field.type], types)
+                for (name, part), field in zip(fields, of.fields, strict=True)
+            }
+        case Pointer(address, None):
+            return {"pointer": f"{address:#x}"}
+        case Pointer(address, target):
+            return {"pointer": f"{address:#x}", "value": encoded(target, types[of.elem], types)}
+        case Sized(length, None):
+            return {"length": length}
+        case Sized(length, capacity):
+            return {"length": length, "capacity": capacity}
+        case Dynamic(name, data):
+            return {"type": name, "data": f"{data:#x}"}
+        case Func(name):
+            return {"function": name}
+    return None
+
+
+def _number(value: bool | int | float) -> Any:
+    """JSON has no infinities, and numbers beyond 2**53 lose digits in many readers: both become texts."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if isinstance(value, bool) or abs(value) <= 1 << 53 else str(value)
+
+
+def _text(raw: bytes, length: int) -> Any:
+    try:
+        shown: dict[str, Any] = {"text": raw.decode()}
+    except UnicodeDecodeError as error:
+        cut = len(raw) < length and error.start >= len(raw) - 3
+        # a character that the limit has cut in two does not make it binary
+        shown = {"text": raw[: error.start].decode()} if cut else {"base64": base64.b64encode(raw).decode()}
+    if len(raw) >= length and "text" in shown:
+        return shown["text"]
+    return {**shown, "length": length}
