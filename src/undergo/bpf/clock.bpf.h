@@ -279,13 +279,14 @@ static __always_inline void system_call(__u32 from, __u32 to)
 }
 
 /* What a call spent: the clock now, less the clock at its start. Returns the number of its wait reasons. */
-__noinline int split_call(struct split *split, const struct clock *clock, const struct frame *frame)
+__noinline int split_call(struct split *split, struct clock *clock, const struct frame *frame)
 {
-	__u32 found = 0;
+	__u32 found;
 
 	if (!split || !clock || !frame)
 		return 0;
 	__builtin_memset(split, 0, sizeof(*split));
+	clock->found = 0;
 	for (__u32 bin = 1; bin < BINS; bin++)
 		split->bins[bin - 1] = clock->spent.bins[bin] - frame->before.bins[bin];
 	for (__u32 slot = 0; slot < WAIT_SLOTS; slot++) {
@@ -293,11 +294,12 @@ __noinline int split_call(struct split *split, const struct clock *clock, const 
 
 		if (!ns)
 			continue;
+		found = *(volatile __u32 *)&clock->found;
 		if (found < NEAR_WAITS) {
 			split->slots[found & (NEAR_WAITS - 1)] = slot;
 			split->waits[found & (NEAR_WAITS - 1)] = ns;
 		}
-		found++;
+		clock->found = found + 1;
 	}
-	return found;
+	return *(volatile __u32 *)&clock->found;
 }

@@ -58,17 +58,22 @@ static __always_inline bool emit_opened(const struct goroutine *goroutine, __u32
 }
 
 /* The wait reasons beyond those that a CALL_CLOSED has room for; 0 if the ring has none for these. */
-__noinline int emit_waits(const struct clock *clock, const struct frame *frame)
+__noinline int emit_waits(struct clock *clock, const struct frame *frame)
 {
 	struct waits_record *record = NULL;
-	__u32 found = 0, count = 0;
+	__u32 found, count;
 
 	if (!clock || !frame)
 		return 0;
+	clock->found = 0;
 	for (__u32 slot = 0; slot < WAIT_SLOTS; slot++) {
 		__u64 ns = clock->spent.waits[slot] - frame->before.waits[slot];
 
-		if (!ns || ++found <= NEAR_WAITS)
+		if (!ns)
+			continue;
+		found = *(volatile __u32 *)&clock->found + 1;
+		clock->found = found;
+		if (found <= NEAR_WAITS)
 			continue;
 		if (!record) {
 			record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
@@ -77,15 +82,15 @@ __noinline int emit_waits(const struct clock *clock, const struct frame *frame)
 			__builtin_memset(record, 0, sizeof(*record));
 			record->kind = CALL_WAITS;
 			record->id = frame->id;
-			count = 0;
 		}
+		count = *(volatile __u8 *)&record->count;
 		asm volatile("" : "+r"(count));
 		if (count < FAR_WAITS) {
 			record->slots[count] = slot;
 			record->waits[count] = ns;
-			record->count = ++count;
+			record->count = count + 1;
 		}
-		if (count == FAR_WAITS) {
+		if (count + 1 >= FAR_WAITS) {
 			submit(record);
 			record = NULL;
 		}
@@ -95,11 +100,11 @@ __noinline int emit_waits(const struct clock *clock, const struct frame *frame)
 	return 1;
 }
 
-static __always_inline bool emit_closed(const struct goroutine *goroutine, __u32 tgid, __u32 tid,
+static __always_inline bool emit_closed(struct goroutine *goroutine, __u32 tgid, __u32 tid,
 					const struct frame *frame, __u32 depth, __u64 parent, __u32 end,
 					__u64 wall)
 {
-	const struct clock *clock = &goroutine->clock;
+	struct clock *clock = &goroutine->clock;
 	struct call_record *record;
 	struct split split;
 	__u32 flags = 0;

@@ -25,6 +25,7 @@ static const struct frame no_frame;
 
 #define MAX_UNWIND (1 << 20)
 #define UNWIND_WITHOUT_LOOP 3
+#define TID_AND_END(tid, end) ((__u64)(end) << 32 | (tid))
 
 /* What closing frames needs to know. */
 struct closing {
@@ -126,16 +127,23 @@ static __always_inline void announce_callers(struct goroutine *goroutine, const 
 	}
 }
 
-/* Closes the innermost open frame; its record or its histogram entry is made here. */
-static __always_inline void close_frame(struct goroutine *goroutine, const struct goroutine_key *key,
-					struct frame *frame, __u32 tid, __u64 now, __u32 end)
+/*
+ * Closes the innermost open frame; its record or its histogram entry is made here. Not static: the verifier then
+ * looks at it once, not on every path that leads here.
+ */
+__noinline int close_frame(struct goroutine *goroutine, const struct goroutine_key *key, struct frame *frame,
+			   __u64 now, __u64 tid_and_end)
 {
-	__u32 index = goroutine->open - 1;
-	__u64 wall = now - frame->start;
-	struct tally *tally = tally_of(key->tgid, frame->func);
+	__u32 tid = tid_and_end, end = tid_and_end >> 32, index;
+	struct tally *tally;
 	struct frame *caller;
-	__u64 parent = 0;
+	__u64 parent = 0, wall;
 
+	if (!goroutine || !key || !frame)
+		return 0;
+	index = goroutine->open - 1;
+	wall = now - frame->start;
+	tally = tally_of(key->tgid, frame->func);
 	goroutine->open = index;
 	if (!tally)
 		goto out;
@@ -164,6 +172,7 @@ static __always_inline void close_frame(struct goroutine *goroutine, const struc
 		add(&tally->dropped[DROP_RING_FULL], 1);
 out:
 	drop_frame(key, index);
+	return 1;
 }
 
 static long unwind_one(__u32 step, struct closing *c)
@@ -180,7 +189,7 @@ static long unwind_one(__u32 step, struct closing *c)
 	}
 	if (frame->depth < c->limit)
 		return 1;
-	close_frame(goroutine, c->key, frame, c->tid, c->now, c->end);
+	close_frame(goroutine, c->key, frame, c->now, TID_AND_END(c->tid, c->end));
 	return 0;
 }
 

@@ -152,7 +152,7 @@ int call_exit(struct pt_regs *regs)
 	if (matched && capture_values)
 		capture(layout_of(cookie), regs, func, frame->id, regs->sp + COOKIE_SP_TO_CFA(cookie), true);
 	if (matched)
-		close_frame(goroutine, &who.key, frame, who.tid, now, END_RETURN);
+		close_frame(goroutine, &who.key, frame, now, TID_AND_END(who.tid, END_RETURN));
 	if (goroutine && goroutine->goid == who.goid) {
 		if (keep_clocks)
 			let_go_at_call(goroutine);

@@ -92,7 +92,9 @@ struct clock {
 	__u8 bin; /* it is in now */
 	__u8 slot; /* of the wait it is in */
 	__u8 busy; /* one of our programs is at it */
-	__u8 reserved[5];
+	__u8 reserved;
+	/* Wait reasons counted so far, while they are: a number here need not be followed by the verifier. */
+	__u32 found;
 };
 
 /* A thread: which goroutine it runs, as far as that is traced. */
@@ -268,7 +270,7 @@ struct function_key {
 #define CAPTURE_DATA 4096 /* bytes of one event; a power of two */
 #define CAPTURE_READ 1024 /* bytes of one piece, at most; a power of two */
 #define SCRATCHES_PER_CPU 4
-#define CAPTURES_WITHOUT_LOOP 8 /* pieces where the kernel has no bpf_loop */
+#define CAPTURES_WITHOUT_LOOP 24 /* pieces where the kernel has no bpf_loop */
 
 enum op_kind {
 	OP_STACK, /* size bytes at the CFA + offset */
