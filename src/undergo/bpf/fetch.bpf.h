@@ -19,6 +19,14 @@ struct {
 	__type(value, struct op);
 } ops SEC(".maps");
 
+/* The ops of what interfaces hold, by its type. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct dynamic_key);
+	__type(value, struct op_range);
+} dynamic_types SEC(".maps");
+
 /* By function: which ops. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -53,12 +61,25 @@ static __always_inline __u64 word_at(struct scratch *scratch, __u32 place)
 	return *(__u64 *)&scratch->record.bytes[place & (CAPTURE_DATA - 1)];
 }
 
+/* The piece that an op calls by this number; NULL if it does not reach so far. */
+static __always_inline struct piece *holder_of(struct scratch *scratch, __u32 origin, __u32 at, __u32 words,
+					       __u32 *place)
+{
+	__u32 index = origin ? scratch->base + origin - 1 : scratch->self;
+	struct piece *holder;
+
+	asm volatile("" : "+r"(index));
+	*place = scratch->places[index & (CAPTURE_PIECES - 1)];
+	holder = piece_at(scratch, *place);
+	*place += sizeof(*holder) + at;
+	return at + words > holder->length ? NULL : holder;
+}
+
 /* Where the bytes are, how many; false where there are none, `state` says why. */
 static __always_inline bool source_of(struct scratch *scratch, const struct op *op, struct piece *piece,
 				      __u64 *from, __u32 *size)
 {
-	__u32 words = op->kind == OP_COUNTED ? 16 : 8, index = op->from, place;
-	struct piece *holder;
+	__u32 words = op->kind == OP_COUNTED ? 16 : 8, place;
 	__u64 count;
 
 	*size = op->size;
@@ -66,13 +87,9 @@ static __always_inline bool source_of(struct scratch *scratch, const struct op *
 		*from = scratch->cfa + op->offset;
 		return true;
 	}
-	asm volatile("" : "+r"(index));
-	place = scratch->places[index & (CAPTURE_PIECES - 1)];
-	holder = piece_at(scratch, place);
 	piece->state = PIECE_ABSENT;
-	if (op->at + words > holder->length)
+	if (!holder_of(scratch, op->from, op->at, words, &place))
 		return false;
-	place += sizeof(*piece) + op->at;
 	*from = word_at(scratch, place);
 	if (op->kind == OP_COUNTED) {
 		count = word_at(scratch, place + 8);
@@ -89,6 +106,67 @@ static __always_inline bool source_of(struct scratch *scratch, const struct op *
 	return true;
 }
 
+/* Notes what an interface holds, and that the ops of its type are to be run. */
+static __always_inline void fetch_dynamic(struct scratch *scratch, const struct op *op, struct piece *piece,
+					  __u32 cursor, __u32 number)
+{
+	struct dynamic_key key = { .executable = scratch->executable };
+	__u32 type_place, data_place, turn = scratch->queued;
+	struct dynamic_piece *dynamic;
+	struct op_range *range;
+
+	piece->state = PIECE_ABSENT;
+	if (!holder_of(scratch, op->from, op->at, 8, &type_place) ||
+	    !holder_of(scratch, op->stride >> 16, op->stride & 0xffff, 8, &data_place))
+		return;
+	asm volatile("" : "+r"(cursor));
+	dynamic = (struct dynamic_piece *)&scratch->record
+			  .bytes[(cursor & (CAPTURE_DATA - 1)) + sizeof(*piece)];
+	dynamic->type = word_at(scratch, type_place);
+	dynamic->data = word_at(scratch, data_place);
+	dynamic->first = 0;
+	piece->state = PIECE_NIL;
+	if (!dynamic->type)
+		return;
+	dynamic->type -= scratch->record.bias;
+	piece->state = PIECE_READ;
+	piece->length = sizeof(*dynamic);
+	scratch->cursor += sizeof(*dynamic);
+	key.type = dynamic->type;
+	range = bpf_map_lookup_elem(&dynamic_types, &key);
+	if (!range || turn >= CAPTURE_DYNAMIC)
+		return;
+	asm volatile("" : "+r"(turn));
+	turn &= CAPTURE_DYNAMIC - 1;
+	scratch->queue[turn].op = range->first;
+	scratch->queue[turn].end = range->first + range->count;
+	scratch->queue[turn].self = number;
+	scratch->queued++;
+}
+
+/* Goes on with the next queued type; false if there is none. */
+static __always_inline bool next_range(struct scratch *scratch)
+{
+	__u32 turn = scratch->begun, place, self;
+
+	if (turn >= scratch->queued || turn >= CAPTURE_DYNAMIC)
+		return false;
+	asm volatile("" : "+r"(turn));
+	turn &= CAPTURE_DYNAMIC - 1;
+	self = scratch->queue[turn].self;
+	scratch->op = scratch->queue[turn].op;
+	scratch->end = scratch->queue[turn].end;
+	scratch->self = self;
+	scratch->base = scratch->piece;
+	asm volatile("" : "+r"(self));
+	place = scratch->places[self & (CAPTURE_PIECES - 1)];
+	asm volatile("" : "+r"(place));
+	((struct dynamic_piece *)&scratch->record.bytes[(place & (CAPTURE_DATA - 1)) + sizeof(struct piece)])
+		->first = scratch->piece;
+	scratch->begun++;
+	return true;
+}
+
 static long fetch_one(__u32 step, struct scratch **context)
 {
 	struct scratch *scratch = *context;
@@ -97,8 +175,10 @@ static long fetch_one(__u32 step, struct scratch **context)
 	struct op *op;
 	__u64 from = 0;
 
-	if (index >= scratch->end || number >= CAPTURE_PIECES)
+	if (number >= CAPTURE_PIECES)
 		return 1;
+	if (index >= scratch->end)
+		return !next_range(scratch);
 	op = bpf_map_lookup_elem(&ops, &index);
 	if (!op)
 		return 1;
@@ -108,7 +188,17 @@ static long fetch_one(__u32 step, struct scratch **context)
 	scratch->places[number & (CAPTURE_PIECES - 1)] = cursor;
 	piece = piece_at(scratch, cursor);
 	piece->length = 0;
+	piece->state = PIECE_NO_ROOM;
 	scratch->cursor = cursor + sizeof(*piece);
+	if (cursor + sizeof(*piece) + sizeof(struct dynamic_piece) > CAPTURE_DATA - 64) {
+		scratch->cursor = cursor;
+		scratch->piece = number;
+		return 1;
+	}
+	if (op->kind == OP_DYNAMIC) {
+		fetch_dynamic(scratch, op, piece, cursor, number);
+		return 0;
+	}
 	if (!source_of(scratch, op, piece, &from, &size))
 		return 0;
 	if (cursor + sizeof(*piece) + size > CAPTURE_DATA - 64) {
@@ -136,7 +226,7 @@ __noinline int fetch_all(struct scratch *scratch)
 	if (!scratch)
 		return 0;
 	if (has_bpf_loop) {
-		bpf_loop(CAPTURE_PIECES, fetch_one, &scratch, 0);
+		bpf_loop(CAPTURE_PIECES + CAPTURE_DYNAMIC, fetch_one, &scratch, 0);
 	} else {
 		for (int i = 0; i < CAPTURES_WITHOUT_LOOP; i++)
 			if (fetch_one(i, &scratch))
@@ -180,8 +270,8 @@ static __always_inline void fetch_registers(struct scratch *scratch, const struc
 }
 
 /* What a call was given, or what it gives back; `cfa` is the SP of its caller. */
-static __always_inline void capture(const volatile struct layout *layout, const struct pt_regs *regs,
-				    __u32 func, __u64 id, __u64 cfa, bool at_exit)
+static __always_inline void capture(__u32 executable, const struct pt_regs *regs, __u32 func, __u64 id,
+				    __u64 cfa, bool at_exit)
 {
 	struct captured *what = bpf_map_lookup_elem(&captured, &func);
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -201,13 +291,18 @@ static __always_inline void capture(const volatile struct layout *layout, const 
 	scratch->end = scratch->op + (at_exit ? what->exit_count : what->entry_count);
 	scratch->cursor = sizeof(struct piece) + 9 * 8;
 	scratch->piece = 1;
+	scratch->self = 0;
+	scratch->base = 1;
+	scratch->queued = 0;
+	scratch->begun = 0;
+	scratch->executable = executable;
+	scratch->record.bias = task->mm->start_code - layouts[executable & (MAX_EXECUTABLES - 1)].code_start;
 	fetch_registers(scratch, regs);
 	fetch_all(scratch);
 	scratch->record.id = id;
 	scratch->record.func = func;
 	scratch->record.at_exit = at_exit;
 	scratch->record.pieces = scratch->piece;
-	scratch->record.bias = task->mm->start_code - layout->code_start;
 	length = sizeof(scratch->record) - sizeof(scratch->record.bytes) + scratch->cursor;
 	much = bpf_ringbuf_query(&captures, BPF_RB_AVAIL_DATA) >= wakeup_bytes;
 	asm volatile("" : "+r"(length));

@@ -105,7 +105,7 @@ int call_entry(struct pt_regs *regs)
 			if (capture_values && cause < 0 && goroutine->open) {
 				frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 				if (frame)
-					capture(layout_of(cookie), regs, func, frame->id,
+					capture(COOKIE_EXECUTABLE(cookie), regs, func, frame->id,
 						regs->sp + COOKIE_SP_TO_CFA(cookie), false);
 			}
 			if (cause < 0 && COOKIE_FLAGS(cookie) & COOKIE_BARE_RET)
@@ -150,7 +150,8 @@ int call_exit(struct pt_regs *regs)
 	}
 	matched = frame && frame->depth == depth && frame->func == func;
 	if (matched && capture_values)
-		capture(layout_of(cookie), regs, func, frame->id, regs->sp + COOKIE_SP_TO_CFA(cookie), true);
+		capture(COOKIE_EXECUTABLE(cookie), regs, func, frame->id, regs->sp + COOKIE_SP_TO_CFA(cookie),
+			true);
 	if (matched)
 		close_frame(goroutine, &who.key, frame, now, TID_AND_END(who.tid, END_RETURN));
 	if (goroutine && goroutine->goid == who.goid) {

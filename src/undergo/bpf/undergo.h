@@ -267,6 +267,7 @@ struct function_key {
 
 /* What to read of an argument or a result: plan/capture.py makes them, fetch.bpf.h runs them. */
 #define CAPTURE_PIECES 128 /* of one event; a power of two */
+#define CAPTURE_DYNAMIC 8 /* interfaces of one event that are looked into; a power of two */
 #define CAPTURE_DATA 4096 /* bytes of one event; a power of two */
 #define CAPTURE_READ 1024 /* bytes of one piece, at most; a power of two */
 #define SCRATCHES_PER_CPU 4
@@ -276,6 +277,7 @@ enum op_kind {
 	OP_STACK, /* size bytes at the CFA + offset */
 	OP_POINTED, /* size bytes where a pointer points, + offset */
 	OP_COUNTED, /* a pointer and a count: count * stride bytes, at most size */
+	OP_DYNAMIC, /* what an interface holds: the ops of its type follow, once all others are done */
 };
 
 struct op {
@@ -283,8 +285,25 @@ struct op {
 	__u16 from; /* number of the piece that holds the pointer; the registers are piece 0 */
 	__u16 at; /* where in it, in bytes */
 	__u32 size;
-	__u32 stride;
+	__u32 stride; /* OP_DYNAMIC: where the data word is, number of the piece << 16 | bytes from its start */
 	__u32 offset;
+};
+
+/* What an OP_DYNAMIC leaves. In the ops of the type this is piece 0, and the first one they leave is piece 1. */
+struct dynamic_piece {
+	__u64 type; /* address of the descriptor, as linked */
+	__u64 data;
+	__u64 first; /* number of the type's first piece, 0 if the type is not known */
+};
+
+struct dynamic_key {
+	__u64 type;
+	__u64 executable;
+};
+
+struct op_range {
+	__u32 first;
+	__u32 count;
 };
 
 struct captured {
@@ -325,7 +344,18 @@ struct scratch {
 	__u32 end;
 	__u32 cursor; /* in record.bytes */
 	__u32 piece; /* the next one's number */
+	__u32 self; /* number of the piece that the ops at work call 0 */
+	__u32 base; /* and of the one they call 1 */
+	__u32 executable;
+	__u32 queued;
+	__u32 begun; /* of those queued */
 	__u64 cfa;
+	struct {
+		__u32 op;
+		__u32 end;
+		__u32 self;
+		__u32 unused;
+	} queue[CAPTURE_DYNAMIC];
 	__u16 places[CAPTURE_PIECES]; /* where each piece begins */
 	struct capture_record record;
 };

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import click
@@ -10,12 +10,13 @@ import click
 from undergo.cli.options import chain
 from undergo.cli.targets import Targets
 from undergo.errors import TruncatedError
-from undergo.events.values import Names
+from undergo.events.values import Runtime
 from undergo.goexe.dwarf import Dwarf
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import TypeTable
-from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of
+from undergo.kernel.session import Session
+from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of, dynamic_capture
 from undergo.plan.probe_plan import CookieFlag, FunctionPlan, Issue, ProbePlan
 from undergo.views.call_values import CallValues
 
@@ -46,16 +47,58 @@ capture_options = chain(
 )
 
 
+_OF_ONE_INTERFACE = 500  # types that implement it and are known from the start
+
+
 @dataclass(frozen=True, slots=True)
 class Captures:
     """What is captured of each function, by FunctionPlan.id, and what it takes to understand it."""
 
-    functions: dict[int, tuple[FunctionCapture, TypeTable, Names]]
+    functions: dict[int, tuple[FunctionCapture, TypeTable, Runtime]]
+    runtimes: dict[int, Runtime]  # by index of the executable
+    limits: Limits
 
     @property
     def plans(self) -> dict[int, FunctionCapture]:
         """For the kernel side."""
         return {function: capture for function, (capture, _, _) in self.functions.items()}
+
+    def learn_first(self, running: Session) -> None:
+        """Lets interfaces be looked into that hold what the linker knew they might."""
+        for index, runtime in self.runtimes.items():
+            offsets: set[int] = set()
+            for capture, _, own in self.functions.values():
+                if own is runtime:
+                    each = (capture.entry, capture.exit)
+                    offsets |= {offset for one in each if one for offset in one.interfaces if offset}
+            for offset in offsets:
+                found = runtime.types.implementing(runtime.types.start + offset)
+                self._learn(running, index, found[:_OF_ONE_INTERFACE])
+            # what signatures name is what `any` will often hold
+            named = {id(types): types for _, types, own in self.functions.values() if own is runtime}
+            offsets = {of.runtime_type for types in named.values() for of in types.known() if of.runtime_type}
+            start = runtime.types.start
+            self._learn(running, index, [start + offset for offset in sorted(offsets)][:_OF_ONE_INTERFACE])
+
+    def learn(self, running: Session) -> None:
+        """The same for types that were met since."""
+        for index, runtime in self.runtimes.items():
+            met = list(runtime.unknown)
+            runtime.unknown.clear()
+            self._learn(running, index, met)
+
+    def _learn(self, running: Session, index: int, addresses: Iterable[int]) -> None:
+        runtime = self.runtimes[index]
+        for address in addresses:
+            if address in runtime.dynamic or address in runtime.refused:
+                continue
+            try:
+                capture = dynamic_capture(runtime.types[address], runtime.types, self.limits)
+            except TruncatedError:
+                runtime.refused.add(address)  # made while the program ran: the file does not describe it
+                continue
+            if running.add_dynamic(index, address, capture):
+                runtime.dynamic[address] = capture
 
     def values(self) -> CallValues:
         """For the views."""
@@ -70,28 +113,30 @@ def capture_all(
     targets: Targets, plans: Sequence[ProbePlan], limits: Limits, *, args: bool, results: bool
 ) -> tuple[Captures, list[ProbePlan]]:
     """The captures of all planned functions, and the plans with what there is to say about them."""
-    found: dict[int, tuple[FunctionCapture, TypeTable, Names]] = {}
+    found: dict[int, tuple[FunctionCapture, TypeTable, Runtime]] = {}
     if not (args or results):
-        return Captures(found), list(plans)
+        return Captures(found, {}, limits), list(plans)
     told = []
-    for executable, plan in zip(targets.executables, plans, strict=True):
-        issues = [*_of_executable(executable, plan, limits, args, results, found)]
+    runtimes = {index: runtime_of(executable) for index, executable in enumerate(targets.executables)}
+    for index, (executable, plan) in enumerate(zip(targets.executables, plans, strict=True)):
+        issues = _of_executable(executable, plan, runtimes[index], limits, args, results, found)
         told.append(replace(plan, issues=(*plan.issues, *issues)))
-    return Captures(found), told
+    return Captures(found, runtimes, limits), told
 
 
 def _of_executable(
     executable: GoExecutable,
     plan: ProbePlan,
+    runtime: Runtime,
     limits: Limits,
     args: bool,
     results: bool,
-    found: dict[int, tuple[FunctionCapture, TypeTable, Names]],
+    found: dict[int, tuple[FunctionCapture, TypeTable, Runtime]],
 ) -> list[Issue]:
     if executable.dwarf_version is None:
         why = "no debug information: what calls are given and give back is not known"
         return [Issue(executable.display, "no debug information", why)]
-    dwarf, names, issues = Dwarf(executable.elf), names_of(executable), []
+    dwarf, issues = Dwarf(executable.elf), []
     for function in plan.functions:
         try:
             capture = _of_function(executable, dwarf, function, limits, args, results)
@@ -102,7 +147,7 @@ def _of_executable(
             why = "the debug information does not describe its parameters"
             issues.append(Issue(function.function.name, "no arguments", why))
             continue
-        found[function.id] = capture, dwarf.types, names
+        found[function.id] = capture, dwarf.types, runtime
         left_out = sum(each.left_out for each in (capture.entry, capture.exit) if each)
         if left_out:
             why = f"{left_out} parts of its arguments or results are too many for one event and left out"
@@ -126,12 +171,11 @@ def _of_function(
     return capture_of(signature, dwarf.types, limits, args=args, results=results and whole)
 
 
-def names_of(executable: GoExecutable) -> Names:
+def runtime_of(executable: GoExecutable) -> Runtime:
     """What addresses of an executable mean."""
-    types = RuntimeTypes(executable)
 
     def function_at(address: int) -> str:
         found = executable.functions.find(address)
         return found.name if found is not None else ""
 
-    return Names(types.name, function_at)
+    return Runtime(RuntimeTypes(executable), function_at)

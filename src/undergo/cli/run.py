@@ -116,9 +116,15 @@ _OFFSETS = (
 
 
 @contextmanager
-def session(targets: Targets, plans: Sequence[ProbePlan], wanted: Wanted) -> Iterator[Session]:
-    """An attached session; a launched command is released once everything is in place."""
+def session(
+    targets: Targets,
+    plans: Sequence[ProbePlan],
+    wanted: Wanted,
+    before: Callable[[Session], None] = lambda _: None,
+) -> Iterator[Session]:
+    """An attached session; a launched command is released once everything is in place, and `before` was called."""
     with Session(traced(targets, plans), wanted) as open_session:
+        before(open_session)
         if targets.launched:
             targets.launched.release()
         yield open_session

@@ -105,7 +105,7 @@ def command(
                 if text:
                     jsonlines.write_batch(out, "\n".join(text) + "\n")
 
-        with session(targets, plans, wanted) as running:
+        with session(targets, plans, wanted, captures.learn_first) as running:
             announce(targets, plans, request.as_json, style)
             decoder = CallDecoder(offset, reasons, running.dtype("waits_record"))
             if not request.as_json:
@@ -118,6 +118,7 @@ def command(
                 if values is not None:
                     # read after the calls, they hold what belongs to them
                     values.feed(capture_decoder.feed(running.read_captures()))
+                    captures.learn(running)
                 show(decoder.feed(records))
 
             def each() -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
 import numpy as np
 
-from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, TypeTable
-from undergo.plan.capture import FunctionCapture, Reading, Target
+from undergo.goexe.runtime_types import RuntimeTypes
+from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, Types
+from undergo.plan.capture import Capture, FunctionCapture, Reading, Target
 
 
 class PieceState(IntEnum):
@@ -79,10 +80,13 @@ class Sized:
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """What an interface holds: the name of its type, the data word."""
+    """What an interface holds: the name of its type, its data word, and the value if the type was known then."""
 
     type: str
     data: int
+    value: Value = None
+    of: GoType | None = None  # the value's type, None if it is not known
+    types: Types | None = None  # what that is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +120,15 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What addresses mean in one executable, as linked."""
+class Runtime:
+    """What addresses mean in one executable, as linked, and what is read of values in interfaces."""
 
-    type_at: Callable[[int], str]
+    types: RuntimeTypes
     function_at: Callable[[int], str]
+    #: by the address of the type; grows as types are met
+    dynamic: dict[int, Capture] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)  # that nothing is known of
+    unknown: set[int] = field(default_factory=set)  # types that were met and are not among them
 
 
 _FLOATS: Final = {4: "<f", 8: "<d"}
@@ -136,7 +144,7 @@ class CaptureDecoder:
 
     def __init__(
         self,
-        functions: Mapping[int, tuple[FunctionCapture, TypeTable, Names]],
+        functions: Mapping[int, tuple[FunctionCapture, Types, Runtime]],
         record: np.dtype[np.void],
     ) -> None:
         """`functions` by FunctionPlan.id; `record` is struct capture_record."""
@@ -159,12 +167,12 @@ class CaptureDecoder:
             head = np.frombuffer(raw, self._head, 1)[0] if len(raw) >= self._head.itemsize else None
             if head is None or int(head["func"]) not in self._functions:
                 continue
-            captures, types, names = self._functions[int(head["func"])]
+            captures, types, runtime = self._functions[int(head["func"])]
             capture = captures.exit if head["at_exit"] else captures.entry
             if capture is None:
                 continue
             pieces = _pieces(raw[self._bytes :], int(head["pieces"]))
-            values = _Values(pieces, types, names, int(head["bias"]))
+            values = _Values(pieces, types, runtime, int(head["bias"]))
             found = tuple(values.argument(reading) for reading in capture.readings)
             yield Captured(int(head["id"]), int(head["func"]), bool(head["at_exit"]), found)
 
@@ -182,9 +190,17 @@ def _pieces(raw: bytes, count: int) -> list[tuple[PieceState, bytes]]:
 
 class _Values:
     def __init__(
-        self, pieces: Sequence[tuple[PieceState, bytes]], types: TypeTable, names: Names, bias: int
+        self,
+        pieces: Sequence[tuple[PieceState, bytes]],
+        types: Types,
+        runtime: Runtime,
+        bias: int,
+        own: int = 0,
+        base: int = 1,
     ) -> None:
-        self._pieces, self._types, self._names, self._bias = pieces, types, names, bias
+        """`own` is what the description calls piece 0, `base` what it calls piece 1."""
+        self._pieces, self._types, self._runtime, self._bias = pieces, types, runtime, bias
+        self._own, self._base = own, base
 
     def argument(self, reading: Reading) -> Argument:
         of = reading.parameter.type
@@ -203,7 +219,8 @@ class _Values:
         return Argument(reading.parameter.name, of, value)
 
     def _piece(self, number: int) -> tuple[PieceState, bytes]:
-        return self._pieces[number] if number < len(self._pieces) else (PieceState.NO_ROOM, b"")
+        at = self._base + number - 1 if number else self._own
+        return self._pieces[at] if at < len(self._pieces) else (PieceState.NO_ROOM, b"")
 
     def _value(
         self, of: GoType, raw: bytes, at: int, inside: Mapping[int, Target], missing: Mapping[int, str]
@@ -259,7 +276,7 @@ class _Values:
         if kind in (Kind.STRING, Kind.SLICE):
             return self._counted(of, words, target, state, data)
         if kind == Kind.INTERFACE:
-            return self._interface(of, words, state, data)
+            return self._interface(words, target)
         if not words[0]:
             return NIL
         if kind == Kind.POINTER:
@@ -277,7 +294,7 @@ class _Values:
             return Sized(first)
         if kind == Kind.CHAN:
             return Sized(first, int.from_bytes(data[8:16], "little"))
-        return Func(self._names.function_at(first - self._bias))
+        return Func(self._runtime.function_at(first - self._bias))
 
     def _counted(
         self, of: GoType, words: Sequence[int], target: Target | None, state: PieceState, data: bytes
@@ -298,12 +315,19 @@ class _Values:
         items = (self._value(elem, data, n * elem.size, target.inside, {}) for n in range(count))
         return Several(tuple(items), length)
 
-    def _interface(self, of: GoType, words: Sequence[int], state: PieceState, data: bytes) -> Value:
+    def _interface(self, words: Sequence[int], target: Target | None) -> Value:
         if not words[0]:
             return NIL
-        described = words[0]
-        if of.methods:
-            if state != PieceState.READ or len(data) < 8:
-                return Missing(_WHY.get(state, "not read"))
-            described = int.from_bytes(data[:8], "little")
-        return Dynamic(self._names.type_at(described - self._bias), words[1])
+        state, data = self._piece(target.piece) if target is not None else (PieceState.ABSENT, b"")
+        if target is None or state != PieceState.READ or len(data) < 24:
+            return Missing(_WHY.get(state, "not read"))
+        described, word, first = struct.unpack_from("<3Q", data)
+        name, capture = self._runtime.types.name(described), self._runtime.dynamic.get(described)
+        if capture is None or not first:
+            self._runtime.unknown.add(described)
+            return Dynamic(name, word)
+        types = self._runtime.types
+        own = self._base + target.piece - 1
+        inner = _Values(self._pieces, types, self._runtime, self._bias, own, first)
+        found = inner.argument(capture.readings[0])
+        return Dynamic(name, word, found.value, found.type, types)

@@ -20,7 +20,7 @@ from undergo.goexe.types import (
     GoType,
     Kind,
     Parameter,
-    TypeTable,
+    Types,
 )
 
 #: Hardware numbers (RAX 0 ... R15 15) of AX BX CX DI SI R8 R9 R10 R11.
@@ -51,7 +51,7 @@ class Assigned:
 
 
 def assign(
-    parameters: Sequence[Parameter], results: Sequence[Parameter], types: TypeTable
+    parameters: Sequence[Parameter], results: Sequence[Parameter], types: Types
 ) -> tuple[list[Assigned], list[Assigned]]:
     """The places of parameters, receiver first, at a function's entry, and of its results at its return."""
     state = _State(types)
@@ -61,7 +61,7 @@ def assign(
 
 
 class _State:
-    def __init__(self, types: TypeTable) -> None:
+    def __init__(self, types: Types) -> None:
         self._types = types
         self._integers = self._floats = self._stack = 0
 
@@ -109,12 +109,12 @@ class _State:
         return Piece(offset, size, register=INTEGER_REGISTERS[self._integers - 1])
 
 
-def basic_values(of: GoType, types: TypeTable) -> Iterator[tuple[int, int, bool]]:
+def basic_values(of: GoType, types: Types) -> Iterator[tuple[int, int, bool]]:
     """(offset, size, floating) of a value's parts; an array of two or more counts as more than there are registers."""
     yield from _parts(of, types, 0)
 
 
-def _parts(of: GoType, types: TypeTable, offset: int) -> Iterator[tuple[int, int, bool]]:
+def _parts(of: GoType, types: Types, offset: int) -> Iterator[tuple[int, int, bool]]:
     kind = of.kind
     if kind in SIGNED or kind in UNSIGNED or kind == Kind.BOOL or kind in POINTERS:
         yield offset, of.size, False
@@ -139,7 +139,7 @@ def _parts(of: GoType, types: TypeTable, offset: int) -> Iterator[tuple[int, int
             yield offset, 8, False  # more than there are registers: the whole goes to the stack
 
 
-def alignment(of: GoType, types: TypeTable) -> int:
+def alignment(of: GoType, types: Types) -> int:
     """Bytes; of a struct its strictest field's."""
     if of.kind == Kind.STRUCT:
         return max((alignment(types[each.type], types) for each in of.fields), default=1)

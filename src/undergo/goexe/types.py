@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
@@ -103,6 +103,12 @@ class Signature:
     results: tuple[Parameter, ...]
 
 
+class Types(Protocol):
+    """Types by their places, which other types name."""
+
+    def __getitem__(self, place: int, /) -> GoType: ...
+
+
 class TypeTable:
     """Types by the place of their entry, each read once. Methods raise whatever pyelftools does on damage."""
 
@@ -116,6 +122,10 @@ class TypeTable:
         if known is None:
             known = self._known[place] = self._read(self._entries[place])
         return known
+
+    def known(self) -> list[GoType]:
+        """The types that were read so far."""
+        return list(self._known.values())
 
     def of(self, entry: DIE) -> GoType:
         """The type an entry describes."""

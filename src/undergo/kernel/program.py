@@ -43,6 +43,7 @@ class Settings:
     capture_bytes: int = 0  # the size of the captures' ring; 0: no captures
     ops: int = 0  # of all captures
     captured: int = 0  # functions with captures are numbered below this
+    dynamic: int = 0  # types that interfaces may hold
     goroutines: int = 16_384
     deep_frames: int = 65_536
     functions: int = 1024  # rows of per-function tables
@@ -88,6 +89,7 @@ class Program:
         self._size("captures", settings.capture_bytes or 4096)
         self._size("ops", max(settings.ops, 1))
         self._size("captured", max(settings.captured, 1))
+        self._size("dynamic_types", max(settings.dynamic, 1))
         scratches = self._lib.libbpf_num_possible_cpus() * SCRATCHES_PER_CPU
         self._size("scratches", scratches if settings.capture_bytes else 1)
         self._size("goroutines", settings.goroutines)

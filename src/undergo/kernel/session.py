@@ -14,10 +14,12 @@ from undergo.kernel.attach import PROGRAM_OF_ROLE, TRACEPOINTS, Probes
 from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
 from undergo.kernel.program import Program, Settings, names
 from undergo.kernel.ring import CaptureRing, Ring
-from undergo.plan.capture import FunctionCapture
+from undergo.plan.capture import Capture, FunctionCapture
 from undergo.plan.probe_plan import ProbePlan, Role
 
 INLINE_FRAMES = 8  # bpf/undergo.h
+DYNAMIC_TYPES = 4096  # that interfaces hold
+DYNAMIC_OPS = 65_536  # for all of them together
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,9 @@ class Session:
             roles |= {Role.ENTRY, Role.EXIT}
         programs = dict.fromkeys(name for role, name in PROGRAM_OF_ROLE.items() if role in roles)
         multi = has_uprobe_multi() if uprobe_multi is None else uprobe_multi
+        self._ops = self._types_known = 0
+        own = sum(len(c.ops) for each in wanted.captures.values() for c in (each.entry, each.exit) if c)
+        self._ops_room = own + DYNAMIC_OPS if wanted.captures else 0
         self._program = Program(
             Settings(
                 layouts=tuple(one.layout for one in traced),
@@ -107,9 +112,8 @@ class Session:
                 max_depth=wanted.max_depth,
                 ring_bytes=wanted.ring_bytes,
                 capture_bytes=wanted.capture_bytes if wanted.captures else 0,
-                ops=sum(
-                    len(c.ops) for each in wanted.captures.values() for c in (each.entry, each.exit) if c
-                ),
+                ops=self._ops_room,
+                dynamic=DYNAMIC_TYPES if wanted.captures else 0,
                 captured=max(wanted.captures, default=-1) + 1,
                 goroutines=wanted.goroutines,
                 functions=max(64, functions * (processes + 1)),
@@ -143,20 +147,35 @@ class Session:
 
     def _load(self, captures: Mapping[int, FunctionCapture]) -> None:
         """Puts ops and which functions they are of into their maps."""
-        op, row = self._program.btf.dtype("op"), self._program.btf.dtype("captured")
-        number = 0
+        row = self._program.btf.dtype("captured")
         for function, each in captures.items():
             value = np.zeros(1, row)
             for where, capture in (("entry", each.entry), ("exit", each.exit)):
                 if capture is None:
                     continue
-                value[f"{where}_first"], value[f"{where}_count"] = number, len(capture.ops)
+                value[f"{where}_first"], value[f"{where}_count"] = self._put(capture), len(capture.ops)
                 value[f"{where}_wanted"] = 1
-                for one in capture.ops:
-                    fields = (one.kind, one.origin, one.at, one.size, one.stride, one.offset)
-                    self._program.put("ops", number.to_bytes(4, "little"), np.array([fields], op).tobytes())
-                    number += 1
             self._program.put("captured", function.to_bytes(4, "little"), value.tobytes())
+
+    def _put(self, capture: Capture) -> int:
+        """Adds the ops of a capture to those of the session; the number of the first."""
+        op, first = self._program.btf.dtype("op"), self._ops
+        for one in capture.ops:
+            fields = (one.kind, one.origin, one.at, one.size, one.stride, one.offset)
+            self._program.put("ops", self._ops.to_bytes(4, "little"), np.array([fields], op).tobytes())
+            self._ops += 1
+        return first
+
+    def add_dynamic(self, executable: int, type_: int, capture: Capture) -> bool:
+        """From now on interfaces are looked into that hold this type; its address as linked. False: no room."""
+        if self._ops + len(capture.ops) > self._ops_room or self._types_known >= DYNAMIC_TYPES:
+            return False
+        first = self._put(capture)
+        key = type_.to_bytes(8, "little") + executable.to_bytes(8, "little")
+        value = first.to_bytes(4, "little") + len(capture.ops).to_bytes(4, "little")
+        self._program.put("dynamic_types", key, value)
+        self._types_known += 1
+        return True
 
     def add_process(self, pid: int) -> None:
         """Traces one more process of the executables."""

@@ -13,11 +13,12 @@ from enum import IntEnum
 from typing import Final
 
 from undergo.goexe.abi import INTEGER_REGISTERS, Assigned, assign
-from undergo.goexe.types import GoType, Kind, Parameter, Signature, TypeTable
+from undergo.goexe.types import POINTERS, GoType, Kind, Parameter, Signature, Types
 
 PIECES: Final = 128  # CAPTURE_PIECES of bpf/undergo.h
 MOST: Final = 1024  # CAPTURE_READ
 _REGISTERS: Final = 0  # the number of the piece with the registers
+_DATA_WORD: Final = 8  # where struct dynamic_piece has it
 _TYPE_OF_ITAB: Final = 8  # internal/abi/iface.go: ITab.Type, after Inter
 
 
@@ -27,6 +28,7 @@ class OpKind(IntEnum):
     STACK = 0
     POINTED = 1
     COUNTED = 2
+    DYNAMIC = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Capture:
     ops: tuple[Op, ...]
     readings: tuple[Reading, ...]
     left_out: int = 0  # ops that would have been too many
+    interfaces: frozenset[int] = (
+        frozenset()
+    )  # GoType.runtime_type of the interfaces with methods that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class FunctionCapture:
 
 
 def capture_of(
-    signature: Signature, types: TypeTable, limits: Limits, *, args: bool, results: bool
+    signature: Signature, types: Types, limits: Limits, *, args: bool, results: bool
 ) -> FunctionCapture:
     """The captures of a function. `types` knows the types of the signature."""
     at_entry, at_exit = assign(signature.parameters, signature.results, types)
@@ -106,11 +111,38 @@ def capture_of(
     )
 
 
-def _capture(assigned: Sequence[Assigned], types: TypeTable, limits: Limits) -> Capture:
+def dynamic_capture(of: GoType, types: Types, limits: Limits) -> Capture:
+    """What is read of a value of a type that an interface holds.
+
+    To its ops the piece with the type and the data word is number 0. Pointers, and what consists of one, are
+    themselves in the data word; it points to everything else.
+    """
+    builder = _Builder(types, limits)
+    inside: dict[int, Target] = {}
+    number, start = 0, _DATA_WORD
+    if not _is_direct(of, types) and of.size:
+        found = builder.add(Op(OpKind.POINTED, 0, _DATA_WORD, min(of.size, MOST)))
+        number, start = found or 0, 0
+    builder.pending.append(_Pending(of, number, _shifted(start), inside, 0, max(limits.depth - 1, 1)))
+    builder.follow()
+    reading = Reading(Parameter("", of), (Part(0, of.size, number, start),), inside)
+    return Capture(tuple(builder.ops), (reading,), builder.left_out, frozenset(builder.interfaces))
+
+
+def _is_direct(of: GoType, types: Types) -> bool:
+    """Whether an interface holds the value itself (cmd/compile, types.IsDirectIface)."""
+    if of.kind == Kind.STRUCT:
+        return len(of.fields) == 1 and _is_direct(types[of.fields[0].type], types)
+    if of.kind == Kind.ARRAY:
+        return of.count == 1 and _is_direct(types[of.elem], types)
+    return of.kind in POINTERS
+
+
+def _capture(assigned: Sequence[Assigned], types: Types, limits: Limits) -> Capture:
     builder = _Builder(types, limits)
     readings = builder.readings([one for one in assigned if one.parameter.name != ".dict"])
     builder.follow()
-    return Capture(tuple(builder.ops), tuple(readings), builder.left_out)
+    return Capture(tuple(builder.ops), tuple(readings), builder.left_out, frozenset(builder.interfaces))
 
 
 @dataclass(slots=True)
@@ -127,10 +159,11 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Builder:
-    types: TypeTable
+    types: Types
     limits: Limits
     ops: list[Op] = field(default_factory=list)
     left_out: int = 0
+    interfaces: set[int] = field(default_factory=set)
     pending: deque[_Pending] = field(default_factory=deque)
 
     def readings(self, assigned: Sequence[Assigned]) -> list[Reading]:
@@ -194,8 +227,8 @@ class _Builder:
             elem = types[of.elem]
             if elem.size:
                 self.read(value, Op(OpKind.POINTED, size=min(elem.size, MOST)), elem, value.depth - 1)
-        elif of.kind == Kind.INTERFACE and of.methods:
-            self.read(value, Op(OpKind.POINTED, size=8, offset=_TYPE_OF_ITAB), of)
+        elif of.kind == Kind.INTERFACE:
+            self.interface(value)
         elif of.kind in (Kind.MAP, Kind.FUNC):
             # the number of entries comes first in both of Go's maps; a func value points to its code's address
             self.read(value, Op(OpKind.POINTED, size=8), of)
@@ -224,6 +257,21 @@ class _Builder:
             return
         op = Op(OpKind.COUNTED, size=count * elem.size, stride=elem.size)
         self.read(value, op, elem, value.depth, 1 if elem.size == 1 else count)
+
+    def interface(self, value: _Pending) -> None:
+        """One word says which type, by way of an itab if the interface has methods; the other is or has the value."""
+        at, data = value.at(0), value.at(8)
+        if at is None or data is None:
+            return
+        holder: int | None = value.piece
+        if value.type.methods:
+            self.interfaces.add(value.type.runtime_type)
+            holder, at = self.add(Op(OpKind.POINTED, value.piece, at, 8, offset=_TYPE_OF_ITAB)), 0
+        if holder is None:
+            return
+        number = self.add(Op(OpKind.DYNAMIC, holder, at, stride=value.piece << 16 | data))
+        if number is not None:
+            value.inside[value.base] = Target(number, value.type, {})
 
     def read(self, value: _Pending, op: Op, of: GoType, depth: int | None = None, count: int = 1) -> None:
         """Adds the op for what the value's first word points to; with a depth, what is there is followed in turn."""

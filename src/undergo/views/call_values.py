@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from undergo.events.values import Captured
-from undergo.goexe.types import TypeTable
+from undergo.goexe.types import Types
 from undergo.views.values import arguments, encoded, results
 
 KEPT = 200_000  # calls whose values are kept; beyond, the oldest are given up
@@ -17,7 +17,7 @@ _LOST = "<lost>"
 class CallValues:
     """Takes values as they come and gives them out once, with the call they belong to."""
 
-    def __init__(self, types: Mapping[int, TypeTable], args: frozenset[int], results: frozenset[int]) -> None:
+    def __init__(self, types: Mapping[int, Types], args: frozenset[int], results: frozenset[int]) -> None:
         """`types` by FunctionPlan.id; `args` and `results` are the functions whose values were asked for."""
         self._types = types
         self._wanted = (args, results)

@@ -21,16 +21,17 @@ from undergo.events.values import (
     Text,
     Value,
 )
-from undergo.goexe.types import GoType, Kind, TypeTable
+from undergo.goexe.types import GoType, Kind, Types
+from undergo.views.messages import message
 from undergo.views.style import escape
 
 
-def arguments(found: Sequence[Argument], types: TypeTable) -> str:
+def arguments(found: Sequence[Argument], types: Types) -> str:
     """Parameters with their names: `n=1, s="x"`."""
     return ", ".join(f"{escape(one.name) or '_'}={text(one.value, one.type, types)}" for one in found)
 
 
-def results(found: Sequence[Argument], types: TypeTable) -> str:
+def results(found: Sequence[Argument], types: Types) -> str:
     """Results; those that have a name with it. Several in parentheses."""
     shown = [
         f"{escape(one.name)}={text(one.value, one.type, types)}"
@@ -41,7 +42,7 @@ def results(found: Sequence[Argument], types: TypeTable) -> str:
     return f"({', '.join(shown)})" if len(shown) != 1 or found[0].name else shown[0]
 
 
-def text(value: Value, of: GoType, types: TypeTable, *, typed: bool = True) -> str:
+def text(value: Value, of: GoType, types: Types, *, typed: bool = True) -> str:
     """One value. `typed` says the type of what is not obvious from its braces."""
     match value:
         case None:
@@ -67,11 +68,27 @@ def text(value: Value, of: GoType, types: TypeTable, *, typed: bool = True) -> s
             return f"{escape(short(of.name))}{{len {length:,}}}"
         case Sized(length, capacity):
             return f"{escape(short(of.name))}{{len {length:,}, cap {capacity:,}}}"
-        case Dynamic(name, data):
-            return f"{escape(short(name)) or '<unknown type>'}({data:#x})"
+        case Dynamic():
+            return _dynamic(value)
         case Func(name):
             return escape(name) or "<unknown function>"
     return "<?>"
+
+
+def _dynamic(value: Dynamic) -> str:
+    """The type goes before what does not show it: `*fs.PathError "open /x: no such file"`, `main.Color(1)`."""
+    name = escape(short(value.type)) or "<unknown type>"
+    if value.of is None or value.types is None:
+        return f"{name}({value.data:#x})"
+    said = message(value)
+    if said is not None:
+        return f"{name} {quote(said.encode('utf-8', 'surrogatepass'))}"
+    shown = text(value.value, value.of, value.types)
+    if (value.of.kind == Kind.POINTER and shown.startswith("&")) or shown.startswith(f"{name}{{"):
+        return shown
+    if name in ("string", "int", "bool", "float64"):
+        return shown
+    return f"{name}({shown})"
 
 
 def _scalar(number: bool | int | float | complex, of: GoType) -> str:
@@ -110,7 +127,7 @@ def quote(raw: bytes) -> str:
     return f'"{"".join(out)}"'
 
 
-def _several(items: Sequence[Value], length: int, of: GoType, types: TypeTable, typed: bool) -> str:
+def _several(items: Sequence[Value], length: int, of: GoType, types: Types, typed: bool) -> str:
     elem = types[of.elem]
     shown = [text(item, elem, types, typed=False) for item in items]
     if len(items) < length:
@@ -119,7 +136,7 @@ def _several(items: Sequence[Value], length: int, of: GoType, types: TypeTable, 
     return f"{escape(short(of.name)) if typed else ''}{{{count}{', '.join(shown)}}}"
 
 
-def _struct(value: Struct, of: GoType, types: TypeTable, typed: bool) -> str:
+def _struct(value: Struct, of: GoType, types: Types, typed: bool) -> str:
     if of.name == "time.Time":
         shown = _time(value)
         if shown:
@@ -190,7 +207,7 @@ def short(name: str) -> str:
     return "".join([*out, word.rpartition("/")[2]])
 
 
-def encoded(value: Value, of: GoType, types: TypeTable) -> Any:
+def encoded(value: Value, of: GoType, types: Types) -> Any:
     """For JSON. What could not be read is {"missing": why}; strings that were cut are {"text", "length"}."""
     match value:
         case None:
@@ -206,6 +223,8 @@ def encoded(value: Value, of: GoType, types: TypeTable) -> Any:
         case Several(items, length):
             shown = [encoded(item, types[of.elem], types) for item in items]
             return shown if len(items) == length else {"items": shown, "length": length}
+        case Struct() if of.name == "time.Time" and (at := _time(value)):
+            return at
         case Struct(fields):
             return {
                 name: encoded(part, types[field.type], types)
@@ -219,8 +238,12 @@ def encoded(value: Value, of: GoType, types: TypeTable) -> Any:
             return {"length": length}
         case Sized(length, capacity):
             return {"length": length, "capacity": capacity}
-        case Dynamic(name, data):
-            return {"type": name, "data": f"{data:#x}"}
+        case Dynamic(name, data, inner, known, table):
+            if known is None or table is None:
+                return {"type": name, "data": f"{data:#x}"}
+            said = message(value)
+            told = {} if said is None else {"message": said}
+            return {"type": name, **told, "value": encoded(inner, known, table)}
         case Func(name):
             return {"function": name}
     return None
