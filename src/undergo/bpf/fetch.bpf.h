@@ -269,12 +269,29 @@ static __always_inline void fetch_registers(struct scratch *scratch, const struc
 	values[8] = regs->r11;
 }
 
+static __always_inline void prepare(struct scratch *scratch, __u32 executable, __u64 cfa, __u32 first,
+				    __u32 count)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	scratch->cfa = cfa;
+	scratch->op = first;
+	scratch->end = first + count;
+	scratch->cursor = sizeof(struct piece) + 9 * 8;
+	scratch->piece = 1;
+	scratch->self = 0;
+	scratch->base = 1;
+	scratch->queued = 0;
+	scratch->begun = 0;
+	scratch->executable = executable;
+	scratch->record.bias = task->mm->start_code - layouts[executable & (MAX_EXECUTABLES - 1)].code_start;
+}
+
 /* What a call was given, or what it gives back; `cfa` is the SP of its caller. */
 static __always_inline void capture(__u32 executable, const struct pt_regs *regs, __u32 func, __u64 id,
 				    __u64 cfa, bool at_exit)
 {
 	struct captured *what = bpf_map_lookup_elem(&captured, &func);
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct scratch *scratch;
 	__u64 length;
 	bool much;
@@ -286,17 +303,8 @@ static __always_inline void capture(__u32 executable, const struct pt_regs *regs
 		__sync_fetch_and_add(&captures_lost, 1);
 		return;
 	}
-	scratch->cfa = cfa;
-	scratch->op = at_exit ? what->exit_first : what->entry_first;
-	scratch->end = scratch->op + (at_exit ? what->exit_count : what->entry_count);
-	scratch->cursor = sizeof(struct piece) + 9 * 8;
-	scratch->piece = 1;
-	scratch->self = 0;
-	scratch->base = 1;
-	scratch->queued = 0;
-	scratch->begun = 0;
-	scratch->executable = executable;
-	scratch->record.bias = task->mm->start_code - layouts[executable & (MAX_EXECUTABLES - 1)].code_start;
+	prepare(scratch, executable, cfa, at_exit ? what->exit_first : what->entry_first,
+		at_exit ? what->exit_count : what->entry_count);
 	fetch_registers(scratch, regs);
 	fetch_all(scratch);
 	scratch->record.id = id;

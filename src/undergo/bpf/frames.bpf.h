@@ -147,6 +147,10 @@ __noinline int close_frame(struct goroutine *goroutine, const struct goroutine_k
 	goroutine->open = index;
 	if (!tally)
 		goto out;
+	if (unlikely(frame->rejected && !frame->announced)) {
+		add(&tally->filtered, 1);
+		goto out;
+	}
 	if (aggregate) {
 		if (aggregate_call(key->tgid, end, wall, &goroutine->clock, frame))
 			add(&tally->aggregated, 1);
@@ -236,6 +240,7 @@ static __always_inline int open_frame(struct goroutine *goroutine, const struct 
 	frame->id = next_call_id();
 	frame->func = func;
 	frame->announced = 0;
+	frame->rejected = 0;
 	if (keep_clocks) {
 		frame->gaps = goroutine->clock.gaps;
 		frame->before = goroutine->clock.spent;

@@ -13,6 +13,7 @@
 #include "emit.bpf.h"
 #include "frames.bpf.h"
 #include "fetch.bpf.h"
+#include "filter.bpf.h"
 #include "states.bpf.h"
 
 #define EFLAGS_CF_ZF 0x41
@@ -93,6 +94,12 @@ int call_entry(struct pt_regs *regs)
 		return 0;
 	/* Counted before anything is allocated: a full table loses times, never counts. */
 	add(&tally->hits, 1);
+	if (filter_calls && cause < 0 &&
+	    !wanted_call(regs, func, COOKIE_EXECUTABLE(cookie), regs->sp + COOKIE_SP_TO_CFA(cookie), 0,
+			 false)) {
+		add(&tally->filtered, 1);
+		return 0;
+	}
 	if (cause < 0) {
 		goroutine = goroutine_at_entry(&who, who.tid, now);
 		cause = DROP_GOROUTINES_FULL;
@@ -149,7 +156,11 @@ int call_exit(struct pt_regs *regs)
 			frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 	}
 	matched = frame && frame->depth == depth && frame->func == func;
-	if (matched && capture_values)
+	if (matched && filter_calls &&
+	    !wanted_call(regs, func, COOKIE_EXECUTABLE(cookie), regs->sp + COOKIE_SP_TO_CFA(cookie),
+			 now - frame->start, true))
+		frame->rejected = 1;
+	else if (matched && capture_values)
 		capture(COOKIE_EXECUTABLE(cookie), regs, func, frame->id, regs->sp + COOKIE_SP_TO_CFA(cookie),
 			true);
 	if (matched)
@@ -160,7 +171,7 @@ int call_exit(struct pt_regs *regs)
 		if (!goroutine->open && live_goroutines > crowded)
 			forget_goroutine(&who.key);
 	}
-	if (matched)
+	if (matched || (filter_calls && filtered_at_entry(func)))
 		return 0;
 	tally = tally_of(who.tgid, func);
 	if (tally)

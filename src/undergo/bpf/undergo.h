@@ -127,7 +127,7 @@ struct frame {
 	__u32 func;
 	__u32 announced; /* a CALL_OPENED record was delivered */
 	__u32 gaps; /* of the clock, at the start */
-	__u32 reserved;
+	__u32 rejected; /* a filter did, at its return */
 	struct times before; /* the clock's, at the start */
 };
 
@@ -313,6 +313,55 @@ struct captured {
 	__u16 exit_count;
 	__u16 entry_wanted;
 	__u16 exit_wanted;
+};
+
+#define FILTER_TESTS 16 /* of one place */
+#define FILTER_TEXT 64 /* bytes of a text; a multiple of 8 */
+#define FILTER_ACCEPT 254
+#define FILTER_REJECT 255
+
+enum test_kind {
+	TEST_UNSIGNED,
+	TEST_SIGNED,
+	TEST_TEXT,
+	TEST_PREFIX,
+	TEST_WALL, /* how long the call took */
+	TEST_DOUBLE,
+	TEST_SINGLE,
+};
+
+enum relation {
+	IS_EQUAL,
+	IS_LESS,
+	IS_GREATER,
+};
+
+/* One comparison of a filter: plan/filters.py makes them, filter.bpf.h carries them out. */
+struct test {
+	__u8 kind;
+	__u8 relation;
+	__u8 on_true; /* where to go on: a test of the same filter, or one of the two above */
+	__u8 on_false;
+	__u8 on_unread;
+	__u8 reserved;
+	__u16 piece; /* where the value is; of a text, its length */
+	__u16 at;
+	__u16 size; /* bytes; of a text, the number of the piece with its bytes */
+	__u32 reserved2;
+	__u64 value; /* of a text its length */
+	__u64 text[FILTER_TEXT / 8];
+};
+
+struct filter_at {
+	__u32 op;
+	__u32 ops;
+	__u32 test;
+	__u32 tests; /* 0: no filter */
+};
+
+struct filter {
+	struct filter_at entry;
+	struct filter_at exit;
 };
 
 enum piece_state {

@@ -9,7 +9,7 @@ import click
 
 from undergo.cli.options import chain
 from undergo.cli.targets import Targets
-from undergo.errors import TruncatedError
+from undergo.errors import TruncatedError, UsageError
 from undergo.events.values import Runtime
 from undergo.goexe.dwarf import Dwarf
 from undergo.goexe.executable import GoExecutable
@@ -17,6 +17,8 @@ from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import TypeTable
 from undergo.kernel.session import Session
 from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of, dynamic_capture
+from undergo.plan.filter_expression import parse
+from undergo.plan.filters import FunctionFilter, filter_of
 from undergo.plan.probe_plan import CookieFlag, FunctionPlan, Issue, ProbePlan
 from undergo.views.call_values import CallValues
 
@@ -48,6 +50,39 @@ capture_options = chain(
 
 
 _OF_ONE_INTERFACE = 500  # types that implement it and are known from the start
+
+
+filter_option = click.option(
+    "--filter",
+    "filter_text",
+    metavar="EXPR",
+    help="only calls of which this is true, tested in the kernel: 'n > 10 && err != nil'",
+)
+
+
+def filter_all(targets: Targets, plans: Sequence[ProbePlan], text: str | None) -> dict[int, FunctionFilter]:
+    """The filters of all planned functions. Raises UsageError, with a caret under what is wrong."""
+    if text is None:
+        return {}
+    expression = parse(text)
+    found: dict[int, FunctionFilter] = {}
+    for executable, plan in zip(targets.executables, plans, strict=True):
+        if plan.functions and executable.dwarf_version is None:
+            raise UsageError(
+                f"--filter: {executable.display} has no debug information to tell its parameters by",
+                "build it without -ldflags=-w",
+            )
+        dwarf = Dwarf(executable.elf)
+        for function in plan.functions:
+            name = executable.functions.full_name(function.function.index)
+            signature = dwarf.signature(name, function.function.entry)
+            if signature is None:
+                raise UsageError(
+                    f"--filter: the debug information does not describe {name}",
+                    "name other functions with -f",
+                )
+            found[function.id] = filter_of(expression, text, signature, dwarf.types, name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 import click
 
+from undergo.cli.captures import filter_all, filter_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -43,6 +44,7 @@ from undergo.views.timeline import Timeline
 @click.command("latency")
 @session_options
 @split_option
+@filter_option
 @click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
 @click.option(
     "--sort", type=click.Choice(list(SORT_KEYS)), default="sum", show_default=True, help="order of the rows"
@@ -56,6 +58,7 @@ from undergo.views.timeline import Timeline
 def command(
     request: Request,
     split: bool,
+    filter_text: str | None,
     interval: int | None,
     sort: str,
     timeline: bool | None,
@@ -89,6 +92,7 @@ def command(
             pids=tuple(targets.pids),
             goids=request.goids,
             goroutines=request.max_goroutines,
+            filters=filter_all(targets, plans, filter_text),
         )
         stopper, out, offset = Stopper(), sys.stdout.buffer, epoch_offset()
         tables = _Tables(targets, plans, names, style, sort, with_histogram)

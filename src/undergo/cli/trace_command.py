@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import click
 
-from undergo.cli.captures import capture_all, capture_options
+from undergo.cli.captures import capture_all, capture_options, filter_all, filter_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -41,6 +41,7 @@ from undergo.views.tree import CallTree
 @click.command("trace")
 @session_options
 @split_option
+@filter_option
 @capture_options
 @click.option(
     "--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers"
@@ -50,6 +51,7 @@ from undergo.views.tree import CallTree
 def command(
     request: Request,
     split: bool,
+    filter_text: str | None,
     with_args: bool,
     with_results: bool,
     string_limit: int,
@@ -66,6 +68,7 @@ def command(
       undergo trace -p 4711 -f 'main.*'
       undergo trace -p 4711 -f 'main.*' --min-duration 5ms     only what was slow
       undergo trace -p 4711 -f main.handle --args --results    with what it was given and gave back
+      undergo trace -p 4711 -f main.handle --filter 'n > 10 && err != nil'
       undergo trace -f 'main.*' --json -- ./server -port 8080
       undergo trace -e ./server -f 'main.*' --dry-run          where probes would go
     """
@@ -88,6 +91,7 @@ def command(
             min_duration=min_duration,
             max_depth=depth or 0,
             goroutines=request.max_goroutines,
+            filters=filter_all(targets, plans, filter_text),
             captures=captures.plans,
         )
         values = captures.values() if captures.functions else None

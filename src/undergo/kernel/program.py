@@ -44,6 +44,8 @@ class Settings:
     ops: int = 0  # of all captures
     captured: int = 0  # functions with captures are numbered below this
     dynamic: int = 0  # types that interfaces may hold
+    tests: int = 0  # of all filters; 0: no filters
+    filtered: int = 0  # functions with filters are numbered below this
     goroutines: int = 16_384
     deep_frames: int = 65_536
     functions: int = 1024  # rows of per-function tables
@@ -91,7 +93,9 @@ class Program:
         self._size("captured", max(settings.captured, 1))
         self._size("dynamic_types", max(settings.dynamic, 1))
         scratches = self._lib.libbpf_num_possible_cpus() * SCRATCHES_PER_CPU
-        self._size("scratches", scratches if settings.capture_bytes else 1)
+        self._size("scratches", scratches if settings.capture_bytes or settings.tests else 1)
+        self._size("tests", max(settings.tests, 1))
+        self._size("filters", max(settings.filtered, 1))
         self._size("goroutines", settings.goroutines)
         self._size("states", settings.goroutines * _STATES_PER_GOROUTINE if settings.watch_states else 1)
         self._size("deep_frames", settings.deep_frames)
@@ -112,6 +116,7 @@ class Program:
             "stream_calls": settings.stream_calls,
             "aggregate": settings.aggregate,
             "keep_clocks": settings.keep_clocks,
+            "filter_calls": bool(settings.tests),
             "capture_values": bool(settings.capture_bytes),
             "watch_states": settings.watch_states,
             "wanted_states": settings.wanted_states,

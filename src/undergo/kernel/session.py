@@ -15,10 +15,12 @@ from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
 from undergo.kernel.program import Program, Settings, names
 from undergo.kernel.ring import CaptureRing, Ring
 from undergo.plan.capture import Capture, FunctionCapture
+from undergo.plan.filters import Filter, FunctionFilter
 from undergo.plan.probe_plan import ProbePlan, Role
 
 INLINE_FRAMES = 8  # bpf/undergo.h
 DYNAMIC_TYPES = 4096  # that interfaces hold
+_OF_TEST = ("kind", "relation", "on_true", "on_false", "on_unread", "piece", "at", "size", "value")
 DYNAMIC_OPS = 65_536  # for all of them together
 
 
@@ -49,6 +51,7 @@ class Wanted:
     goroutines: int = 16_384
     captures: Mapping[int, FunctionCapture] = field(default_factory=dict)  # by FunctionPlan.id
     capture_bytes: int = 1 << 24  # the size of their ring
+    filters: Mapping[int, FunctionFilter] = field(default_factory=dict)  # by FunctionPlan.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Session:
         self._ops = self._types_known = 0
         own = sum(len(c.ops) for each in wanted.captures.values() for c in (each.entry, each.exit) if c)
         self._ops_room = own + DYNAMIC_OPS if wanted.captures else 0
+        made = [one for each in wanted.filters.values() for one in (each.entry, each.exit) if one]
+        self._ops_room += sum(len(one.ops) for one in made)
         self._program = Program(
             Settings(
                 layouts=tuple(one.layout for one in traced),
@@ -115,6 +120,8 @@ class Session:
                 ops=self._ops_room,
                 dynamic=DYNAMIC_TYPES if wanted.captures else 0,
                 captured=max(wanted.captures, default=-1) + 1,
+                tests=sum(len(one.tests) for one in made),
+                filtered=max(wanted.filters, default=-1) + 1,
                 goroutines=wanted.goroutines,
                 functions=max(64, functions * (processes + 1)),
                 uprobe_multi=multi,
@@ -136,6 +143,7 @@ class Session:
             if wanted.captures:
                 self._captures = CaptureRing(self._program.map_fd("captures"), wanted.capture_bytes)
                 self._load(wanted.captures)
+            self._load_filters(wanted.filters)
             if wanted.split:
                 self._probes.attach_tracepoints()
             for one in traced:
@@ -157,8 +165,40 @@ class Session:
                 value[f"{where}_wanted"] = 1
             self._program.put("captured", function.to_bytes(4, "little"), value.tobytes())
 
-    def _put(self, capture: Capture) -> int:
-        """Adds the ops of a capture to those of the session; the number of the first."""
+    def _load_filters(self, filters: Mapping[int, FunctionFilter]) -> None:
+        test, row = self._program.btf.dtype("test"), self._program.btf.dtype("filter")
+        number = 0
+        for function, each in filters.items():
+            value = np.zeros(1, row)
+            for where, one in (("entry", each.entry), ("exit", each.exit)):
+                if one is None:
+                    continue
+                value[where] = (self._put(one), len(one.ops), number, len(one.tests))
+                for made in one.tests:
+                    entry = np.zeros(1, test)
+                    for name in (
+                        "kind",
+                        "relation",
+                        "on_true",
+                        "on_false",
+                        "on_unread",
+                        "piece",
+                        "at",
+                        "size",
+                        "value",
+                    ):
+                        entry[name] = getattr(made, name)
+                    entry["text"] = np.frombuffer(made.text.ljust(entry["text"].nbytes, b"\0"), "<u8")
+                    self._program.put("tests", number.to_bytes(4, "little"), entry.tobytes())
+                    number += 1
+            self._program.put("filters", function.to_bytes(4, "little"), value.tobytes())
+
+    def untested(self) -> int:
+        """Calls that count as filtered because there was no room to test them."""
+        return self._program.counter("untested")
+
+    def _put(self, capture: Capture | Filter) -> int:
+        """Adds the ops of a capture or filter to those of the session; the number of the first."""
         op, first = self._program.btf.dtype("op"), self._ops
         for one in capture.ops:
             fields = (one.kind, one.origin, one.at, one.size, one.stride, one.offset)
