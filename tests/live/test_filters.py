@@ -1,0 +1,119 @@
+"""--filter takes exactly the calls of which it is true, and errors have their messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Build
+from tests.live.tracing import LIMIT, assert_adds_up, undergo
+
+VERSIONS = ["1.19", "1.21", "1.24", "1.27"]
+if os.environ.get("UNDERGO_MATRIX") == "all":
+    VERSIONS = ["1.19", "1.21", "1.22", "1.23", "1.24", "1.25", "1.26", "1.27"]
+
+Call = dict[str, Any]
+HANDLE: dict[str, Callable[[Call], bool]] = {
+    "n > 10": lambda c: c["N"] > 10,
+    "n <= -3 || n == 0x10": lambda c: c["N"] <= -3 or c["N"] == 16,
+    'n >= 10 && name == "bob"': lambda c: c["N"] >= 10 and c["Name"] == "bob",
+    'name != "bob"': lambda c: c["Name"] != "bob",
+    'name == ""': lambda c: c["Name"] == "",
+    'hasPrefix(name, "bob")': lambda c: c["Name"].startswith("bob"),
+    '!hasPrefix(name, "a")': lambda c: not c["Name"].startswith("a"),
+    "len(name) > 64": lambda c: len(c["Name"]) > 64,
+    "u >= 200": lambda c: c["U"] >= 200,
+    "i < -100": lambda c: c["I"] < -100,
+    "i > -100 && !ok": lambda c: c["I"] > -100 and not c["Ok"],
+    "ok": lambda c: c["Ok"],
+    "len(items) == 3": lambda c: c["Items"] == 3,
+    "items == nil": lambda c: c["N"] % 4 == 0,
+    "req == nil": lambda c: c["Nil"],
+    'req.Method == "POST"': lambda c: c["Method"] == "POST",
+    # of a request that is not there, nothing is true
+    'req.Method != "POST"': lambda c: not c["Nil"] and c["Method"] != "POST",
+    'req.Zone == "bob"': lambda c: c["Zone"] == "bob",
+    "req.Price > 2.5": lambda c: c["Price"] > 2.5,
+    "req.Price <= -1.25": lambda c: c["Price"] <= -1.25,
+    "req.Small < 0.5": lambda c: not c["Nil"] and c["Small"] < 0.5,
+    "req.Tags == nil": lambda c: not c["Nil"] and c["NoTags"],
+    "len(req.Tags) == 2": lambda c: not c["NoTags"],
+    'req.Next.Next.Method == "GET"': lambda c: c["Deep"] == "GET",
+    "err != nil": lambda c: c["Failed"],
+    "err == nil && n > 3": lambda c: not c["Failed"] and c["N"] > 3,
+    "r0 < 0": lambda c: c["R"] < 0,
+    "(r0 < 0 || r0 > 100) && n < 30 && (ok || u > 3)": lambda c: (
+        (c["R"] < 0 or c["R"] > 100) and c["N"] < 30 and (c["Ok"] or c["U"] > 3)
+    ),
+    "wall > 1h": lambda c: False,
+    "wall >= 0s": lambda c: True,
+}
+SPILLED: dict[str, Callable[[Call], bool]] = {
+    "a < 0 && j == 9": lambda c: c["N"] < 0,
+    'name == "bob" && req.Method == "GET"': lambda c: c["Name"] == "bob" and c["Method"] == "GET",
+    'hasPrefix(out, "bob") && err == nil': lambda c: c["Name"] == "bob",
+    "err != nil": lambda c: len(c["Name"]) > 3,
+}
+
+
+def taken(command: str, program: Path, function: str, text: str) -> tuple[int, list[Call]]:
+    """How many calls undergo showed or counted, and all that were made."""
+    line = undergo(command, "--json", "--no-split", "-f", function, "--filter", text, "--", str(program))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    assert 0 == done.returncode, done.stderr
+    lines = [json.loads(one) for one in done.stdout.splitlines()]
+    made = json.loads(done.stderr.partition("CALLS ")[2])
+    assert_adds_up(lines[-1])
+    assert (len(made), 0) == (lines[-1]["hits"], lines[-1]["unmatched_exits"])
+    if command == "trace":
+        return sum(one["type"] == "call" for one in lines), made
+    return sum(one["calls"] for one in lines if one["type"] == "latency"), made
+
+
+@pytest.mark.parametrize("text", HANDLE)
+@pytest.mark.parametrize("go", VERSIONS)
+def test_calls_that_are_taken(build: Build, go: str, text: str) -> None:
+    """As many as the program made of which the expression is true; the others are filtered."""
+    seen, made = taken("trace", build("filtered", go, pie=go == "1.27"), "main.handle", text)
+    assert sum(map(HANDLE[text], made)) == seen
+
+
+@pytest.mark.parametrize("text", SPILLED)
+@pytest.mark.parametrize("go", VERSIONS)
+def test_arguments_on_the_stack(build: Build, go: str, text: str) -> None:
+    """The same for what no register has room for, summed up in the kernel."""
+    seen, made = taken("latency", build("filtered", go), "main.spilled", text)
+    assert sum(map(SPILLED[text], made)) == seen
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "column"),
+    [
+        ("n > 10 &&", "expected here", 9),
+        ("n > 'x'", "means nothing", 4),
+        ("nn > 10", "no parameter or result 'nn'", 0),
+        ("req.Nope == 1", "no field 'Nope'", 4),
+        ("u == 300", "300 is no uint8", 5),
+        ("name == 3", "name is a string", 8),
+        ('name < "x"', "== and !=", 7),
+        ("n == nil", "never nil", 5),
+        ("n > 1 || err != nil", "only be joined by &&", 0),
+        ('name == "x', "has no end", 8),
+        ("items == 3", "with nil", 0),
+    ],
+)
+def test_a_mistake_has_a_caret_under_it(build: Build, text: str, words: str, column: int) -> None:
+    """What is wrong, the expression, and a caret: exit code 2, and nothing was run."""
+    line = undergo("trace", "-f", "main.handle", "--filter", text, "--", str(build("filtered", "1.24")))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
+    assert (2, "") == (done.returncode, done.stdout)
+    said, expression, caret = done.stderr.splitlines()
+    assert words in said
+    assert text == expression.strip()
+    assert column == caret.index("^") - expression.index(text[0])
