@@ -204,7 +204,7 @@ int recovery(struct pt_regs *regs)
 		return 0;
 	if (keep_clocks)
 		now = hold_at_call(goroutine, g, now);
-	unwind(goroutine, &key, head.words[1] - g_word(&head, layout->g_sched_sp) + 1, (__u32)ids, now,
+	unwind(goroutine, &key, head.words[1] - g_word(&head, layout->g_sched_sp), (__u32)ids, now,
 	       END_PANIC);
 	if (keep_clocks)
 		let_go_at_call(goroutine);

@@ -28,6 +28,7 @@ from undergo.cli.run import (
 from undergo.cli.targets import requested
 from undergo.events.calls import Call, CallOpened, Ledger
 from undergo.events.decode import CallDecoder, epoch_offset, still_open
+from undergo.events.tail import Tail
 from undergo.events.values import CaptureDecoder
 from undergo.kernel.session import Wanted
 from undergo.plan.capture import Limits
@@ -46,6 +47,11 @@ from undergo.views.tree import CallTree
 @click.option(
     "--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers"
 )
+@click.option(
+    "--slow",
+    type=DURATION,
+    help="whole trees, but only of outermost calls that took this long, panicked or returned an error",
+)
 @click.option("--depth", type=click.IntRange(1), help="only this many levels of traced calls")
 @click.option("--max-calls", type=click.IntRange(1), help="stop after this many calls")
 def command(
@@ -58,6 +64,7 @@ def command(
     depth_limit: int,
     elements: int,
     min_duration: int,
+    slow: int | None,
     depth: int | None,
     max_calls: int | None,
 ) -> None:
@@ -69,6 +76,7 @@ def command(
       undergo trace -p 4711 -f 'main.*' --min-duration 5ms     only what was slow
       undergo trace -p 4711 -f main.handle --args --results    with what it was given and gave back
       undergo trace -p 4711 -f main.handle --filter 'n > 10 && err != nil'
+      undergo trace -p 4711 -f 'main.*' --args --slow 50ms     what went wrong, from the first call to the last
       undergo trace -f 'main.*' --json -- ./server -port 8080
       undergo trace -e ./server -f 'main.*' --dry-run          where probes would go
     """
@@ -79,7 +87,9 @@ def command(
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
         limits = Limits(string_limit, depth_limit, elements)
-        captures, plans = capture_all(targets, plans, limits, args=with_args, results=with_results)
+        # an error is something that a call gives back
+        results = with_results or slow is not None
+        captures, plans = capture_all(targets, plans, limits, args=with_args, results=results)
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
@@ -99,8 +109,13 @@ def command(
         tree = CallTree(names, style, targets.several, values)
         lines, out, limit = jsonlines.CallLines(names, values), sys.stdout.buffer, _Limit(max_calls)
 
+        tail = None
+        if slow is not None:
+            failed, forget = (values.failed, values.forget) if values else (_never, _nothing)
+            tail = Tail(slow, lambda call: failed(call.id), forget)
+
         def show(records: list[Call | CallOpened]) -> None:
-            records = limit.admit(records)
+            records = limit.admit(tail.admit(records) if tail else records)
             if request.as_json:
                 jsonlines.write_batch(out, lines.batch(r for r in records if isinstance(r, Call)))
             else:
@@ -134,12 +149,23 @@ def command(
             drain()
             show([*still_open(ending.frames, ending.at, offset, ending.died, reasons)])
             row = limit.account(account(running, ending, aggregated=False))
+            if tail:
+                tail.finish()
+                row = replace(row, delivered=row.delivered - tail.cut, filtered=row.filtered + tail.cut)
             say_repairs(running, request.as_json, style)
         if not request.as_json:
             text = tree.finish(ending.at + offset)
             jsonlines.write_batch(out, "".join(line + "\n" for line in text))
         say_ledger(row, request.as_json, style)
         leave(targets, stack)
+
+
+def _never(call: int) -> bool:
+    return False
+
+
+def _nothing(call: int) -> None:
+    pass
 
 
 class _Limit:

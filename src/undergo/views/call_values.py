@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from undergo.events.values import Captured
+from undergo.events.values import Captured, Missing
 from undergo.goexe.types import Types
 from undergo.views.values import arguments, encoded, results
 
@@ -46,6 +46,14 @@ class CallValues:
         if found is None:
             return f" → {_LOST}"
         return f" → {results(found.arguments, self._types[func])}" if found.arguments else ""
+
+    def failed(self, call: int) -> bool:
+        """Whether the last thing the call gave back is an error that is not nil."""
+        found = self._waiting[1].get(call)
+        if found is None or not found.arguments:
+            return False
+        last = found.arguments[-1]
+        return last.type.name == "error" and last.value is not None and not isinstance(last.value, Missing)
 
     def json(self, call: int, func: int) -> str:
         """The members "args" and "results" of a call's line; null where they were asked for and lost."""

@@ -25,19 +25,23 @@ from undergo.goexe.types import GoType, Kind, Types
 from undergo.views.messages import message
 from undergo.views.style import escape
 
+LONGEST = 160  # characters of one value in a line
+
 
 def arguments(found: Sequence[Argument], types: Types) -> str:
     """Parameters with their names: `n=1, s="x"`."""
-    return ", ".join(f"{escape(one.name) or '_'}={text(one.value, one.type, types)}" for one in found)
+    return ", ".join(f"{escape(one.name) or '_'}={_cut(text(one.value, one.type, types))}" for one in found)
+
+
+def _cut(shown: str) -> str:
+    """Lines are for reading; --json has it all."""
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 
 def results(found: Sequence[Argument], types: Types) -> str:
     """Results; those that have a name with it. Several in parentheses."""
     shown = [
-        f"{escape(one.name)}={text(one.value, one.type, types)}"
-        if one.name
-        else text(one.value, one.type, types)
-        for one in found
+        (f"{escape(one.name)}=" if one.name else "") + _cut(text(one.value, one.type, types)) for one in found
     ]
     return f"({', '.join(shown)})" if len(shown) != 1 or found[0].name else shown[0]
 
@@ -106,7 +110,8 @@ def _scalar(number: bool | int | float | complex, of: GoType) -> str:
 def _string(raw: bytes, length: int, of: GoType) -> str:
     quoted = quote(raw)
     if of.kind != Kind.STRING:
-        quoted = f"{escape(short(of.name))}({quoted})"
+        # bytes that are no text: half of them escaped
+        quoted = f"{escape(short(of.name))}({quoted if len(quoted) < 2 * len(raw) + 2 else '0x' + raw.hex()})"
     return quoted if len(raw) >= length else f"{quoted}… <{len(raw):,} of {length:,} bytes>"
 
 
@@ -138,14 +143,34 @@ def _several(items: Sequence[Value], length: int, of: GoType, types: Types, type
 
 def _struct(value: Struct, of: GoType, types: Types, typed: bool) -> str:
     if of.name == "time.Time":
-        shown = _time(value)
-        if shown:
-            return shown
-    fields = (
-        f"{escape(name)}:{text(part, types[field.type], types)}"
-        for (name, part), field in zip(value.fields, of.fields, strict=True)
-    )
-    return f"{escape(short(of.name)) if typed else ''}{{{', '.join(fields)}}}"
+        at = _time(value)
+        if at:
+            return at
+    shown: list[str] = []
+    unread = 0
+    for (name, part), field in zip(value.fields, of.fields, strict=True):
+        if isinstance(part, Missing):
+            unread += 1
+        elif not _is_zero(part):  # as in Go's own literals, what is not said is zero
+            shown.append(f"{escape(name)}:{text(part, types[field.type], types)}")
+    if unread:
+        shown.append(f"<{unread} field{'s' if unread > 1 else ''} not read>")
+    return f"{escape(short(of.name)) if typed else ''}{{{', '.join(shown)}}}"
+
+
+def _is_zero(value: Value) -> bool:
+    match value:
+        case None:
+            return True
+        case Scalar(number):
+            return not number
+        case Text(raw, length):
+            return not length or (not any(raw) and len(raw) == length)
+        case Several(items, length):
+            return len(items) == length and all(map(_is_zero, items))
+        case Struct(fields):
+            return all(_is_zero(part) for _, part in fields)
+    return False
 
 
 def _time(value: Struct) -> str:
