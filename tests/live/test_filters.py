@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,45 @@ def test_a_mistake_has_a_caret_under_it(build: Build, text: str, words: str, col
     assert words in said
     assert text == expression.strip()
     assert column == caret.index("^") - expression.index(text[0])
+
+
+BY: dict[str, Callable[[Call], object]] = {
+    # only the first 64 bytes of a text are kept
+    "name": lambda c: c["Name"] if len(c["Name"]) <= 64 else f"{c['Name'][:64]}…",
+    "u": lambda c: c["U"],
+    "i": lambda c: c["I"],
+    "ok": lambda c: c["Ok"],
+    "req.Method": lambda c: None if c["Nil"] else c["Method"],
+    "req.Zone": lambda c: None if c["Nil"] else c["Zone"],
+}
+
+
+@pytest.mark.parametrize("path", BY)
+@pytest.mark.parametrize("go", VERSIONS)
+def test_a_row_for_each_value(build: Build, go: str, path: str) -> None:
+    """--by tells calls apart by an argument; those of which it cannot be read are in a row of their own."""
+    rows, made = rows_by(build("filtered", go), path, 100)
+    assert Counter(map(BY[path], made)) == {value: calls for (value, _), calls in rows.items()}
+    assert {None} >= {value for value, rest in rows if rest is not None}
+
+
+def test_the_rest_is_other(build: Build) -> None:
+    """With more values than --max-keys all calls are counted still."""
+    rows, made = rows_by(build("filtered", "1.24"), "n", 7)
+    assert 7 == sum(rest is None for _, rest in rows)
+    assert len(made) - 7 == rows[None, "other"]
+
+
+def rows_by(program: Path, path: str, most: int) -> tuple[dict[tuple[object, str | None], int], list[Call]]:
+    """Calls by value and kind of rest, and all that were made."""
+    options = ("--by", path, "--max-keys", str(most), "--no-split", "-f", "main.handle")
+    line = undergo("latency", "--json", *options, "--", str(program))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    assert 0 == done.returncode, done.stderr
+    lines = [json.loads(one) for one in done.stdout.splitlines()]
+    assert_adds_up(lines[-1])
+    rows = [one for one in lines if one["type"] == "latency"]
+    assert {path} == {row["by"]["path"] for row in rows}
+    found = {(row["by"].get("value"), row["by"].get("rest")): row["calls"] for row in rows}
+    assert len(rows) == len(found)
+    return found, json.loads(done.stderr.partition("CALLS ")[2])

@@ -225,7 +225,7 @@ __noinline int aggregate_call(__u32 tgid, __u32 end, __u64 wall, const struct cl
 
 	if (!clock || !frame)
 		return 0;
-	latency = latency_row(tgid, frame->func);
+	latency = latency_row(tgid, frame->func | (__u32)frame->by << BY_SHIFT);
 	if (!latency)
 		return 0;
 	if (keep_clocks)

@@ -161,3 +161,96 @@ static __always_inline bool filtered_at_entry(__u32 func)
 
 	return filter && filter->entry.tests;
 }
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct by);
+} by_functions SEC(".maps");
+
+/* The values that were met, and their numbers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct by_value);
+	__type(value, __u32);
+} by_values SEC(".maps");
+
+__u32 by_known;
+
+static __always_inline __u32 number_of(const struct by_value *value)
+{
+	__u32 *known = bpf_map_lookup_elem(&by_values, value), number;
+
+	if (likely(known))
+		return *known;
+	if (by_known >= by_most)
+		return BY_OTHER;
+	number = __sync_fetch_and_add(&by_known, 1) + 1;
+	if (number > by_most)
+		return BY_OTHER;
+	bpf_map_update_elem(&by_values, value, &number, BPF_NOEXIST);
+	known = bpf_map_lookup_elem(&by_values, value); /* somebody else may have been first */
+	return known ? *known : BY_OTHER;
+}
+
+/* Not static: the verifier then looks at it once. The number of the value that the pieces hold. */
+__noinline int value_of(struct scratch *scratch, const struct by *by)
+{
+	struct by_value value = {};
+	__u64 *bytes;
+
+	if (!scratch || !by)
+		return BY_UNREAD;
+	bytes = bytes_of(scratch, by->piece, by->at, by->kind == TEST_TEXT ? 8 : by->size);
+	if (!bytes)
+		return BY_UNREAD;
+	if (by->kind == TEST_TEXT) {
+		__u64 length = *bytes;
+
+		value.is_text = 1;
+		value.length = length;
+		if (!length)
+			return number_of(&value);
+		if (length > FILTER_TEXT)
+			length = FILTER_TEXT;
+		bytes = bytes_of(scratch, by->size, 0, length);
+		if (!bytes)
+			return BY_UNREAD;
+		for (__u32 word = 0; word < FILTER_TEXT / 8; word++) {
+			if (word * 8 >= length)
+				break;
+			value.words[word] = bytes[word];
+			if (length - word * 8 < 8)
+				value.words[word] &= ~0ULL >> (8 * (8 - (length - word * 8)));
+		}
+		return number_of(&value);
+	}
+	value.length = by->size;
+	value.words[0] = by->size == 8   ? *bytes
+			 : by->size == 4 ? *(__u32 *)bytes
+			 : by->size == 2 ? *(__u16 *)bytes
+					 : *(__u8 *)bytes;
+	return number_of(&value);
+}
+
+/* What row a call belongs to, as known at its entry. */
+static __always_inline __u32 row_of(const struct pt_regs *regs, __u32 func, __u32 executable, __u64 cfa)
+{
+	struct by *by = bpf_map_lookup_elem(&by_functions, &func);
+	struct scratch *scratch;
+	__u32 number;
+
+	if (!by || !by->wanted)
+		return BY_NONE;
+	scratch = take_scratch();
+	if (!scratch)
+		return BY_UNREAD;
+	prepare(scratch, executable, cfa, by->op, by->ops);
+	fetch_registers(scratch, regs);
+	fetch_all(scratch);
+	number = value_of(scratch, by);
+	*(volatile __u32 *)&scratch->busy = 0;
+	return number;
+}

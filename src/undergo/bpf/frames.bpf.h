@@ -241,6 +241,7 @@ static __always_inline int open_frame(struct goroutine *goroutine, const struct 
 	frame->func = func;
 	frame->announced = 0;
 	frame->rejected = 0;
+	frame->by = BY_NONE;
 	if (keep_clocks) {
 		frame->gaps = goroutine->clock.gaps;
 		frame->before = goroutine->clock.spent;

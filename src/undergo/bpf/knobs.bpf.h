@@ -7,6 +7,7 @@ const volatile bool filter_goids; /* only goroutines in `wanted_goids` */
 const volatile bool stream_calls; /* a record per call */
 const volatile bool aggregate; /* histograms and sums per function */
 const volatile bool keep_clocks; /* where the time of each call goes */
+const volatile __u32 by_most; /* values that rows are told apart by; 0: none */
 const volatile bool filter_calls; /* by what they are given or give back */
 const volatile bool capture_values; /* arguments and results */
 const volatile bool watch_states; /* every goroutine's status changes */

@@ -109,9 +109,12 @@ int call_entry(struct pt_regs *regs)
 			depth = who.stack_hi - (regs->sp + COOKIE_SP_TO_CFA(cookie));
 			unwind(goroutine, &who.key, depth, who.tid, now, END_PANIC);
 			cause = open_frame(goroutine, &who.key, func, depth, now);
-			if (capture_values && cause < 0 && goroutine->open) {
+			if ((capture_values || by_most) && cause < 0 && goroutine->open) {
 				frame = frame_at(goroutine, &who.key, goroutine->open - 1);
-				if (frame)
+				if (frame && by_most)
+					frame->by = row_of(regs, func, COOKIE_EXECUTABLE(cookie),
+							   regs->sp + COOKIE_SP_TO_CFA(cookie));
+				if (frame && capture_values)
 					capture(COOKIE_EXECUTABLE(cookie), regs, func, frame->id,
 						regs->sp + COOKIE_SP_TO_CFA(cookie), false);
 			}

@@ -127,7 +127,8 @@ struct frame {
 	__u32 func;
 	__u32 announced; /* a CALL_OPENED record was delivered */
 	__u32 gaps; /* of the clock, at the start */
-	__u32 rejected; /* a filter did, at its return */
+	__u16 rejected; /* a filter did, at its return */
+	__u16 by; /* number of the value that its row is of, BY_NONE without --by */
 	struct times before; /* the clock's, at the start */
 };
 
@@ -350,6 +351,28 @@ struct test {
 	__u32 reserved2;
 	__u64 value; /* of a text its length */
 	__u64 text[FILTER_TEXT / 8];
+};
+
+/* What rows are told apart by, beside function and process: an argument. */
+#define BY_NONE 0
+#define BY_UNREAD 254 /* it could not be read */
+#define BY_OTHER 255 /* there were too many values before */
+#define BY_SHIFT 24 /* of the number, in function_key.func */
+
+struct by {
+	__u32 op;
+	__u32 ops;
+	__u8 wanted;
+	__u8 kind; /* TEST_UNSIGNED, TEST_SIGNED or TEST_TEXT */
+	__u16 piece; /* where the value is; of a text, its length */
+	__u16 at;
+	__u16 size; /* bytes; of a text, the number of the piece with its bytes */
+};
+
+struct by_value {
+	__u32 length; /* bytes; a text may be longer than we have */
+	__u32 is_text;
+	__u64 words[FILTER_TEXT / 8];
 };
 
 struct filter_at {

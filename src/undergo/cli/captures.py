@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import click
@@ -14,11 +14,11 @@ from undergo.events.values import Runtime
 from undergo.goexe.dwarf import Dwarf
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.runtime_types import RuntimeTypes
-from undergo.goexe.types import TypeTable
-from undergo.kernel.session import Session
+from undergo.goexe.types import Signature, TypeTable
+from undergo.kernel.session import MAX_KEYS, Session
 from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of, dynamic_capture
-from undergo.plan.filter_expression import parse
-from undergo.plan.filters import FunctionFilter, filter_of
+from undergo.plan.filter_expression import parse, parse_path
+from undergo.plan.filters import FunctionFilter, Key, filter_of, key_of
 from undergo.plan.probe_plan import CookieFlag, FunctionPlan, Issue, ProbePlan
 from undergo.views.call_values import CallValues
 
@@ -65,11 +65,45 @@ def filter_all(targets: Targets, plans: Sequence[ProbePlan], text: str | None) -
     if text is None:
         return {}
     expression = parse(text)
-    found: dict[int, FunctionFilter] = {}
+    return {
+        function: filter_of(expression, text, signature, types, name)
+        for function, signature, types, name in _signatures(targets, plans, "--filter")
+    }
+
+
+by_options = chain(
+    click.option(
+        "--by", "by_text", metavar="PATH", help="a row for each value of this argument: req.URL.Path"
+    ),
+    click.option(
+        "--max-keys",
+        type=click.IntRange(1, MAX_KEYS),
+        default=50,
+        show_default=True,
+        help="values of --by; calls with others are summed up in one row",
+    ),
+)
+
+
+def key_all(targets: Targets, plans: Sequence[ProbePlan], text: str | None) -> dict[int, Key]:
+    """What the rows of all planned functions are told apart by. Raises UsageError, with a caret."""
+    if text is None:
+        return {}
+    path = parse_path(text)
+    return {
+        function: key_of(path, text, signature, types, name)
+        for function, signature, types, name in _signatures(targets, plans, "--by")
+    }
+
+
+def _signatures(
+    targets: Targets, plans: Sequence[ProbePlan], option: str
+) -> Iterator[tuple[int, Signature, TypeTable, str]]:
+    """FunctionPlan.id, signature and name of every planned function, which must have one."""
     for executable, plan in zip(targets.executables, plans, strict=True):
         if plan.functions and executable.dwarf_version is None:
             raise UsageError(
-                f"--filter: {executable.display} has no debug information to tell its parameters by",
+                f"{option}: {executable.display} has no debug information to tell its parameters by",
                 "build it without -ldflags=-w",
             )
         dwarf = Dwarf(executable.elf)
@@ -78,11 +112,10 @@ def filter_all(targets: Targets, plans: Sequence[ProbePlan], text: str | None) -
             signature = dwarf.signature(name, function.function.entry)
             if signature is None:
                 raise UsageError(
-                    f"--filter: the debug information does not describe {name}",
+                    f"{option}: the debug information does not describe {name}",
                     "name other functions with -f",
                 )
-            found[function.id] = filter_of(expression, text, signature, dwarf.types, name)
-    return found
+            yield function.id, signature, dwarf.types, name
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import click
 
-from undergo.cli.captures import filter_all, filter_option
+from undergo.cli.captures import by_options, filter_all, filter_option, key_all
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -23,20 +23,21 @@ from undergo.cli.run import (
     leave,
     programs_of,
     say_ledger,
-    say_repairs,
+    say_notes,
     session,
     slots_of,
 )
 from undergo.cli.targets import Targets, requested
 from undergo.events.calls import Call, Latency
 from undergo.events.decode import CallDecoder, epoch_offset, latencies, still_open
+from undergo.events.row_values import FUNCTION, row_values
 from undergo.kernel.session import OpenFrame, Session, Wanted
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.plan.probe_plan import ProbePlan
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
 from undergo.views.histogram import histogram
-from undergo.views.latency import SORT_KEYS, latency_table
+from undergo.views.latency import SORT_KEYS, latency_table, value_text
 from undergo.views.style import Palette, escape, palette
 from undergo.views.timeline import Timeline
 
@@ -45,6 +46,7 @@ from undergo.views.timeline import Timeline
 @session_options
 @split_option
 @filter_option
+@by_options
 @click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
 @click.option(
     "--sort", type=click.Choice(list(SORT_KEYS)), default="sum", show_default=True, help="order of the rows"
@@ -59,6 +61,8 @@ def command(
     request: Request,
     split: bool,
     filter_text: str | None,
+    by_text: str | None,
+    max_keys: int,
     interval: int | None,
     sort: str,
     timeline: bool | None,
@@ -71,6 +75,7 @@ def command(
       undergo latency -p 4711                        its HTTP and gRPC handlers, else its own module
       undergo latency -p 4711 -f 'main.handle*' --duration 10s
       undergo latency -p 4711 -f 'main.*' --interval 1s --sort p99
+      undergo latency -p 4711 -f main.handle --by req.URL.Path --sort p99
       undergo latency -f @sql --histogram -- ./batch input.txt
       undergo latency -c undergo.yaml                several programs: a table each, and one timeline
     """
@@ -93,6 +98,8 @@ def command(
             goids=request.goids,
             goroutines=request.max_goroutines,
             filters=filter_all(targets, plans, filter_text),
+            keys=(keys := key_all(targets, plans, by_text)),
+            max_keys=max_keys,
         )
         stopper, out, offset = Stopper(), sys.stdout.buffer, epoch_offset()
         tables = _Tables(targets, plans, names, style, sort, with_histogram)
@@ -103,10 +110,20 @@ def command(
             nonlocal again
             rows = list(latencies(running.latencies(), frames, reasons if split else None))
             ended = sum(row.calls - row.open for row in rows)
+            values = row_values(running.key_values(), rows, keys) if keys else {}
             if request.as_json:
-                text = "".join(jsonlines.latency(row, names[row.func]) for row in rows)
+                text = "".join(
+                    jsonlines.latency(
+                        row, names[row.func & FUNCTION], (by_text, values[row.func]) if by_text else None
+                    )
+                    for row in rows
+                )
             else:
-                table = tables.lines(rows, final)
+                shown = {
+                    func: f"{names[func & FUNCTION]} {by_text}={value_text(value)}"
+                    for func, value in values.items()
+                }
+                table = tables.lines(rows, final, shown)
                 table += ["", *picture.lines(tables.width)] if timeline and not final else []
                 text = again + "".join(line + "\n" for line in table)
                 # on a terminal the next table takes this one's place
@@ -142,7 +159,7 @@ def command(
                 text = "".join(line + "\n" for line in ["", *picture.lines(tables.width, missed)])
                 jsonlines.write_batch(out, text)
             row = account(running, ending, aggregated=True)
-            say_repairs(running, request.as_json, style)
+            say_notes(running, request.as_json, style)
         say_ledger(row, request.as_json, style)
         leave(targets, stack)
 
@@ -164,21 +181,24 @@ class _Tables:
         self._sort, self._with_histogram = sort, with_histogram
         self.width = shutil.get_terminal_size((120, 40)).columns
 
-    def lines(self, rows: Sequence[Latency], final: bool) -> list[str]:
-        """All tables; histograms only below the last."""
+    def lines(self, rows: Sequence[Latency], final: bool, more: Mapping[int, str]) -> list[str]:
+        """All tables; histograms only below the last. `more` are names of rows that have one of their own."""
         found: list[str] = []
         for title, plan in zip(self._titles, self._plans, strict=True):
             own = {function.id for function in plan.functions}
             if len(self._plans) > 1:
                 found += [*([""] if found else []), self._style.paint(self._style.strong, f"{title}:")]
-            found += self._one([row for row in rows if row.func in own], own, final)
+            found += self._one([row for row in rows if row.func & FUNCTION in own], own, final, more)
         return found
 
-    def _one(self, rows: list[Latency], own: Collection[int], final: bool) -> list[str]:
-        seen = {row.func for row in rows}
+    def _one(
+        self, rows: list[Latency], own: Collection[int], final: bool, more: Mapping[int, str]
+    ) -> list[str]:
+        seen = {row.func & FUNCTION for row in rows}
+        names = {**self._names, **more}
         unseen = [Latency(0, func, 0, 0, 0, 0, 0, 0, 0, 0, 0, ()) for func in own if func not in seen]
-        lines = list(latency_table([*rows, *unseen], self._names, self._style, self.width, self._sort))
+        lines = list(latency_table([*rows, *unseen], names, self._style, self.width, self._sort))
         if self._with_histogram and final:
             for row in rows:
-                lines += ["", *histogram(row, self._names[row.func], self._style, self.width)]
+                lines += ["", *histogram(row, names[row.func], self._style, self.width)]
         return lines

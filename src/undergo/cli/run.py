@@ -226,19 +226,28 @@ def announce(targets: Targets, plans: Sequence[ProbePlan], as_json: bool, style:
     print(style.paint(style.dim, text), file=sys.stderr, flush=True)
 
 
-def say_repairs(open_session: Session, as_json: bool, style: Palette) -> None:
-    """That clocks had to be set right, if they had."""
-    repairs = open_session.clock_repairs()
-    if not repairs:
-        return
-    text = (
-        f"{repairs:,} times this kernel did not show that a thread was back on its CPU, or out of a system call;"
-        " the clocks were set right by the scheduler's own books"
-    )
-    if as_json:
-        jsonlines.write_batch(sys.stdout.buffer, jsonlines.issue(Issue("", "clock repaired", text)))
-    else:
-        print(style.paint(style.dim, f"note: {text}"), file=sys.stderr)
+def say_notes(open_session: Session, as_json: bool, style: Palette) -> None:
+    """What had to be made good, and what was lost beside calls."""
+    notes = []
+    if repairs := open_session.clock_repairs():
+        text = (
+            f"{repairs:,} times this kernel did not show that a thread was back on its CPU, or out of a system"
+            " call; the clocks were set right by the scheduler's own books"
+        )
+        notes.append(Issue("", "clock repaired", text))
+    if lost := open_session.captures_lost():
+        text = (
+            f"the arguments or results of {lost:,} calls had no room; trace fewer functions, or use --filter"
+        )
+        notes.append(Issue("", "values lost", text))
+    if untested := open_session.untested():
+        text = f"{untested:,} calls count as filtered because there was no room to test them"
+        notes.append(Issue("", "not tested", text))
+    for note in notes:
+        if as_json:
+            jsonlines.write_batch(sys.stdout.buffer, jsonlines.issue(note))
+        else:
+            print(style.paint(style.dim, f"note: {note.message}"), file=sys.stderr)
 
 
 def say_ledger(row: Ledger, as_json: bool, style: Palette) -> None:

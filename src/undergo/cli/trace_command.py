@@ -21,7 +21,7 @@ from undergo.cli.run import (
     follow,
     leave,
     say_ledger,
-    say_repairs,
+    say_notes,
     session,
     slots_of,
 )
@@ -152,7 +152,7 @@ def command(
             if tail:
                 tail.finish()
                 row = replace(row, delivered=row.delivered - tail.cut, filtered=row.filtered + tail.cut)
-            say_repairs(running, request.as_json, style)
+            say_notes(running, request.as_json, style)
         if not request.as_json:
             text = tree.finish(ending.at + offset)
             jsonlines.write_batch(out, "".join(line + "\n" for line in text))

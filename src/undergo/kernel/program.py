@@ -46,6 +46,7 @@ class Settings:
     dynamic: int = 0  # types that interfaces may hold
     tests: int = 0  # of all filters; 0: no filters
     filtered: int = 0  # functions with filters are numbered below this
+    keys: int = 0  # values that rows are told apart by
     goroutines: int = 16_384
     deep_frames: int = 65_536
     functions: int = 1024  # rows of per-function tables
@@ -93,9 +94,11 @@ class Program:
         self._size("captured", max(settings.captured, 1))
         self._size("dynamic_types", max(settings.dynamic, 1))
         scratches = self._lib.libbpf_num_possible_cpus() * SCRATCHES_PER_CPU
-        self._size("scratches", scratches if settings.capture_bytes or settings.tests else 1)
+        self._size("scratches", scratches if settings.capture_bytes or settings.tests or settings.keys else 1)
         self._size("tests", max(settings.tests, 1))
         self._size("filters", max(settings.filtered, 1))
+        self._size("by_functions", max(settings.filtered, 1))
+        self._size("by_values", max(settings.keys, 1))
         self._size("goroutines", settings.goroutines)
         self._size("states", settings.goroutines * _STATES_PER_GOROUTINE if settings.watch_states else 1)
         self._size("deep_frames", settings.deep_frames)
@@ -116,6 +119,7 @@ class Program:
             "stream_calls": settings.stream_calls,
             "aggregate": settings.aggregate,
             "keep_clocks": settings.keep_clocks,
+            "by_most": settings.keys,
             "filter_calls": bool(settings.tests),
             "capture_values": bool(settings.capture_bytes),
             "watch_states": settings.watch_states,

@@ -15,10 +15,11 @@ from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
 from undergo.kernel.program import Program, Settings, names
 from undergo.kernel.ring import CaptureRing, Ring
 from undergo.plan.capture import Capture, FunctionCapture
-from undergo.plan.filters import Filter, FunctionFilter
+from undergo.plan.filters import Filter, FunctionFilter, Key
 from undergo.plan.probe_plan import ProbePlan, Role
 
 INLINE_FRAMES = 8  # bpf/undergo.h
+BY_SHIFT, MAX_KEYS = 24, 250  # bpf/undergo.h
 DYNAMIC_TYPES = 4096  # that interfaces hold
 _OF_TEST = ("kind", "relation", "on_true", "on_false", "on_unread", "piece", "at", "size", "value")
 DYNAMIC_OPS = 65_536  # for all of them together
@@ -52,6 +53,8 @@ class Wanted:
     captures: Mapping[int, FunctionCapture] = field(default_factory=dict)  # by FunctionPlan.id
     capture_bytes: int = 1 << 24  # the size of their ring
     filters: Mapping[int, FunctionFilter] = field(default_factory=dict)  # by FunctionPlan.id
+    keys: Mapping[int, Key] = field(default_factory=dict)  # the same; what rows are told apart by
+    max_keys: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Session:
         self._ops_room = own + DYNAMIC_OPS if wanted.captures else 0
         made = [one for each in wanted.filters.values() for one in (each.entry, each.exit) if one]
         self._ops_room += sum(len(one.ops) for one in made)
+        self._ops_room += sum(len(key.ops) for key in wanted.keys.values())
+        rows = min(wanted.max_keys, MAX_KEYS) + 2 if wanted.keys else 1
         self._program = Program(
             Settings(
                 layouts=tuple(one.layout for one in traced),
@@ -121,9 +126,10 @@ class Session:
                 dynamic=DYNAMIC_TYPES if wanted.captures else 0,
                 captured=max(wanted.captures, default=-1) + 1,
                 tests=sum(len(one.tests) for one in made),
-                filtered=max(wanted.filters, default=-1) + 1,
+                filtered=max((*wanted.filters, *wanted.keys), default=-1) + 1,
+                keys=rows - 2 if wanted.keys else 0,
                 goroutines=wanted.goroutines,
-                functions=max(64, functions * (processes + 1)),
+                functions=max(64, functions * (processes + 1) * rows),
                 uprobe_multi=multi,
                 bpf_loop=has_bpf_loop() if bpf_loop is None else bpf_loop,
             )
@@ -144,6 +150,7 @@ class Session:
                 self._captures = CaptureRing(self._program.map_fd("captures"), wanted.capture_bytes)
                 self._load(wanted.captures)
             self._load_filters(wanted.filters)
+            self._load_keys(wanted.keys)
             if wanted.split:
                 self._probes.attach_tracepoints()
             for one in traced:
@@ -193,11 +200,29 @@ class Session:
                     number += 1
             self._program.put("filters", function.to_bytes(4, "little"), value.tobytes())
 
+    def _load_keys(self, keys: Mapping[int, Key]) -> None:
+        row = self._program.btf.dtype("by")
+        for function, key in keys.items():
+            value = np.zeros(1, row)
+            value[0] = (self._put(key), len(key.ops), 1, key.kind, key.piece, key.at, key.size)
+            self._program.put("by_functions", function.to_bytes(4, "little"), value.tobytes())
+
+    def key_values(self) -> dict[int, tuple[bytes, int, bool]]:
+        """Of each number in `by` (bits 24 to 31 of a row's function): bytes, length, whether it is a text."""
+        btf = self._program.btf
+        rows = self._program.rows(
+            "by_values", btf.dtype("by_value"), np.dtype([("number", "<u4")]), per_cpu=False
+        )
+        return {
+            int(values[0]["number"]): (key["words"].tobytes(), int(key["length"]), bool(key["is_text"]))
+            for key, values in rows
+        }
+
     def untested(self) -> int:
         """Calls that count as filtered because there was no room to test them."""
         return self._program.counter("untested")
 
-    def _put(self, capture: Capture | Filter) -> int:
+    def _put(self, capture: Capture | Filter | Key) -> int:
         """Adds the ops of a capture or filter to those of the session; the number of the first."""
         op, first = self._program.btf.dtype("op"), self._ops
         for one in capture.ops:
@@ -294,7 +319,7 @@ class Session:
                         parent=parent,
                         pid=int(key["tgid"]),
                         goid=int(goroutine["goid"]),
-                        func=int(frame["func"]),
+                        func=int(frame["func"]) | int(frame["by"]) << BY_SHIFT,
                         depth=index,
                         start=int(frame["start"]),
                         **(_clock(goroutine["clock"], frame) if self._split else {}),

@@ -85,10 +85,10 @@ class Both:
 Expression = Comparison | Not | Both
 
 
-def wrong(text: str, at: int, message: str) -> UsageError:
+def wrong(text: str, at: int, message: str, option: str = "--filter") -> UsageError:
     """The error with a caret under the mistake."""
     shown = text.replace("\n", " ").replace("\t", " ")
-    return UsageError(f"--filter: {message}", f"{shown}\n         {' ' * at}^")
+    return UsageError(f"{option}: {message}", f"{shown}\n         {' ' * at}^")
 
 
 def parse(text: str) -> Expression:
@@ -97,6 +97,17 @@ def parse(text: str) -> Expression:
     found = parser.either()
     parser.end()
     return found
+
+
+def parse_path(text: str) -> Path:
+    """A path alone, "req.URL.Path". Raises UsageError with a caret under what is wrong."""
+    names = text.split(".")
+    at = 0
+    for name in names:
+        if not name.isidentifier():
+            raise wrong(text, at, "a name is expected here", "--by")
+        at += len(name) + 1
+    return Path(tuple(names), 0)
 
 
 @dataclass(frozen=True, slots=True)

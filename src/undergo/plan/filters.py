@@ -72,6 +72,18 @@ class FunctionFilter:
     exit: Filter | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """struct by of bpf/undergo.h: what the rows of a function are told apart by."""
+
+    ops: tuple[Op, ...]
+    kind: TestKind
+    piece: int
+    at: int
+    size: int
+    is_bool: bool = False
+
+
 def filter_of(
     expression: Expression, text: str, signature: Signature, types: Types, name: str
 ) -> FunctionFilter:
@@ -104,6 +116,21 @@ def _with_names(results: Sequence[Assigned], taken: Collection[str]) -> list[Ass
         name = one.parameter.name or ("err" if last else f"r{number}")
         found.append(replace(one, parameter=replace(one.parameter, name=name)))
     return found
+
+
+def key_of(path: Path, text: str, signature: Signature, types: Types, name: str) -> Key:
+    """How the value of a path is read at the entry. Raises UsageError with a caret in `text`."""
+    at_entry, _ = assign(signature.parameters, signature.results, types)
+    names = [one.parameter.name for one in at_entry if one.parameter.name not in ("", ".dict")]
+    compiler = _Compiler(at_entry, text, types, name, names, False, "--by")
+    of, (piece, at) = compiler.resolve(path)
+    if of.kind == Kind.STRING:
+        number = compiler.add(Op(OpKind.COUNTED, piece, at, TEXT, 1))
+        return Key(tuple(compiler.ops), TestKind.TEXT, piece, at + 8, number)
+    if of.kind not in SIGNED and of.kind not in UNSIGNED and of.kind != Kind.BOOL:
+        raise compiler.wrong(path.at, f"{path} is a {of.name}: only strings, numbers and bools make rows")
+    kind = TestKind.SIGNED if of.kind in SIGNED else TestKind.UNSIGNED
+    return Key(tuple(compiler.ops), kind, piece, at, of.size, of.kind == Kind.BOOL)
 
 
 def _conjuncts(of: Expression) -> list[Expression]:
@@ -145,6 +172,7 @@ class _Compiler:
     name: str
     names: Sequence[str]  # of all parameters and results
     at_exit: bool
+    option: str = "--filter"
     ops: list[Op] = field(default_factory=list)
     tests: list[Callable[[int], Test]] = field(default_factory=list)
 
@@ -198,7 +226,7 @@ class _Compiler:
         return self.scalar(of, kind, place)
 
     def wrong(self, at: int, message: str) -> UsageError:
-        return wrong(self.text, at, message)
+        return wrong(self.text, at, message, self.option)
 
     def scalar(
         self, of: Comparison, kind: GoType, place: tuple[int, int]

@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any, BinaryIO
 
 from undergo.events.calls import Call, Latency, Ledger, Split
+from undergo.events.row_values import Rest, RowValue
 from undergo.events.states import Birth, Longest, StateChange, Stays
 from undergo.goexe.function import Source
 from undergo.plan.probe_plan import Issue
@@ -93,8 +94,11 @@ class CallLines:
 _NO_SPLIT = "".join(f',"{field.name}":null' for field in fields(Split))
 
 
-def latency(row: Latency, name: str) -> str:
-    """The line of one function's latencies."""
+def latency(row: Latency, name: str, by: tuple[str, RowValue] | None = None) -> str:
+    """The line of one function's latencies; `by` is what its rows are told apart by, and this one's value.
+
+    It becomes "by": {"path", "value"}, or {"path", "rest"} where the row is of no one value.
+    """
     wall = {
         "sum": row.sum_ns,
         "min": row.min_ns,
@@ -114,10 +118,20 @@ def latency(row: Latency, name: str) -> str:
         calls=row.calls,
         panics=row.panics,
         open=row.open,
+        **_by(by),
         wall_ns=wall,
         **split,
         histogram=row.histogram,
     )
+
+
+def _by(by: tuple[str, RowValue] | None) -> dict[str, object]:
+    if by is None:
+        return {}
+    path, value = by
+    if isinstance(value, Rest):
+        return {"by": {"path": path, "rest": value.value}}
+    return {"by": {"path": path, "value": value}}
 
 
 def state(row: StateChange | Birth) -> str:

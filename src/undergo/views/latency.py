@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from undergo.events.calls import Latency
+from undergo.events.row_values import Rest, RowValue
 from undergo.views.split import BINS, LEGEND, TITLES, largest_waits, ns_of, parts, share
 from undergo.views.style import PLAIN, Palette, cells, compact, escape, pad, shorten
+from undergo.views.values import quote
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 10  # columns of the share bar
@@ -92,6 +94,15 @@ def latency_table(
     if note:
         foot.append(note)
     return [*lines, "", *(style.paint(style.dim, line) for line in foot)]
+
+
+def value_text(value: RowValue) -> str:
+    """What a row of `--by` is of, as Go would write it."""
+    if isinstance(value, Rest):
+        return f"<{value.value}>"
+    if isinstance(value, str):
+        return quote(value.encode("utf-8", "surrogateescape"))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def bar(share: float, width: int) -> str:
