@@ -160,3 +160,99 @@ def rows_by(program: Path, path: str, most: int) -> tuple[dict[tuple[object, str
     found = {(row["by"].get("value"), row["by"].get("rest")): row["calls"] for row in rows}
     assert len(rows) == len(found)
     return found, json.loads(done.stderr.partition("CALLS ")[2])
+
+
+SIGNATURE = (
+    "main.handle(n int, name string, u byte, i int16, ok bool, items []int, req *struct{base struct{Zone string};"
+    " Method string; Price float64; Small float32; Tags map[string]int; Next *int}) (int, error)"
+)
+WRITTEN: dict[str, Callable[[Call], bool]] = {
+    'n > 3 && hasPrefix(name, "bob")': lambda c: c["N"] > 3 and c["Name"].startswith("bob"),
+    'req.base.Zone == "bob" && len(req.Tags) == 2': lambda c: c["Zone"] == "bob" and not c["NoTags"],
+    "req.Small < 0.5 && u >= 200": lambda c: not c["Nil"] and c["Small"] < 0.5 and c["U"] >= 200,
+    "err != nil": lambda c: c["Failed"],
+}
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_written_signatures_of_stripped_executables(build: Build, go: str) -> None:
+    """--sig says what a stripped executable does not: values, errors and filters are the program's own."""
+    program = build("filtered", go, stripped=True, pie=True)
+    for text, true in WRITTEN.items():
+        options = (
+            "--no-split",
+            "--args",
+            "--results",
+            "-f",
+            "main.handle",
+            "--sig",
+            SIGNATURE,
+            "--filter",
+            text,
+        )
+        line = undergo("trace", "--json", *options, "--", str(program))
+        done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+        assert 0 == done.returncode, done.stderr
+        lines = [json.loads(one) for one in done.stdout.splitlines()]
+        made = [one for one in json.loads(done.stderr.partition("CALLS ")[2]) if true(one)]
+        calls = [one for one in lines if one["type"] == "call"]
+        assert len(made) == len(calls) > 0
+        for call, truth in zip(calls, made, strict=True):
+            given = {one["name"]: one["value"] for one in call["args"]}
+            assert (truth["N"], truth["U"], truth["I"], truth["Ok"]) == tuple(
+                given[k] for k in ("n", "u", "i", "ok")
+            )
+            text_of = given["name"] if isinstance(given["name"], str) else given["name"]["text"]
+            assert truth["Name"][:64] == text_of
+            if truth["Nil"]:
+                assert given["req"] is None
+            else:
+                assert (truth["Method"], truth["Price"]) == (
+                    given["req"]["value"]["Method"],
+                    given["req"]["value"]["Price"],
+                )
+            result, error = (one["value"] for one in call["results"])
+            assert truth["R"] == result
+            assert ("bad" if truth["Failed"] else None) == (error and error["message"])
+
+
+def test_registers_where_nothing_is_known(build: Build) -> None:
+    """--regs shows the registers of Go's calling convention, in its order."""
+    options = ("--no-split", "--args", "--results", "--regs", "-f", "main.handle")
+    line = undergo("trace", "--json", *options, "--", str(build("filtered", "1.24", stripped=True)))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    made = json.loads(done.stderr.partition("CALLS ")[2])
+    calls = [json.loads(one) for one in done.stdout.splitlines() if '"type":"call"' in one]
+    assert len(made) == len(calls)
+    for call, truth in zip(calls, made, strict=True):
+        given = {one["name"]: int(one["value"]) for one in call["args"]}
+        assert ["AX", "BX", "CX", "DI", "SI", "R8", "R9", "R10", "R11"] == list(given)
+        assert truth["N"] % (1 << 64) == given["AX"]
+        assert (len(truth["Name"]), truth["U"], truth["Ok"]) == (
+            given["CX"],
+            given["DI"] & 255,
+            given["R8"] & 1,
+        )
+        assert truth["R"] % (1 << 64) == int(call["results"][0]["value"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "column"),
+    [
+        ("main.handle(n Foo)", "no description of Foo", 14),
+        ("main.handle(n [x]int)", "a length", 15),
+        ("main.handle(n int", "',' is expected", 17),
+        ("main.handle", "parameters in parentheses", 0),
+        ("main.handle(n int) error x", "nothing is expected", 25),
+        ("main.handle(n map[string)", "']' is expected", 24),
+    ],
+)
+def test_a_mistake_in_a_signature(build: Build, text: str, words: str, column: int) -> None:
+    """One line that says what is wrong, the signature, and a caret under the mistake."""
+    program = str(build("filtered", "1.24", stripped=True))
+    line = undergo("trace", "--args", "-f", "main.handle", "--sig", text, "--", program)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
+    assert (2, "") == (done.returncode, done.stdout)
+    said, signature, caret = done.stderr.splitlines()
+    assert words in said
+    assert column == caret.index("^") - signature.index("m")

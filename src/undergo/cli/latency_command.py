@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import click
 
-from undergo.cli.captures import by_options, filter_all, filter_option, key_all
+from undergo.cli.described import by_options, describe_all, filter_all, filter_option, key_all, sig_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -46,6 +46,7 @@ from undergo.views.timeline import Timeline
 @session_options
 @split_option
 @filter_option
+@sig_option
 @by_options
 @click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
 @click.option(
@@ -61,6 +62,7 @@ def command(
     request: Request,
     split: bool,
     filter_text: str | None,
+    written: tuple[str, ...],
     by_text: str | None,
     max_keys: int,
     interval: int | None,
@@ -90,6 +92,7 @@ def command(
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
         if timeline is None:
             timeline = len(targets.binaries) > 1
+        described = describe_all(targets, plans, written)
         wanted = Wanted(
             aggregate=True,
             stream_calls=timeline,
@@ -97,8 +100,8 @@ def command(
             pids=tuple(targets.pids),
             goids=request.goids,
             goroutines=request.max_goroutines,
-            filters=filter_all(targets, plans, filter_text),
-            keys=(keys := key_all(targets, plans, by_text)),
+            filters=filter_all(plans, described, filter_text),
+            keys=(keys := key_all(plans, described, by_text)),
             max_keys=max_keys,
         )
         stopper, out, offset = Stopper(), sys.stdout.buffer, epoch_offset()

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import click
 
-from undergo.cli.captures import capture_all, capture_options, filter_all, filter_option
+from undergo.cli.captures import capture_all, capture_options
+from undergo.cli.described import describe_all, filter_all, filter_option, sig_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -43,6 +44,7 @@ from undergo.views.tree import CallTree
 @session_options
 @split_option
 @filter_option
+@sig_option
 @capture_options
 @click.option(
     "--min-duration", type=DURATION, default=0, help="only calls that took this long, and their callers"
@@ -58,8 +60,10 @@ def command(
     request: Request,
     split: bool,
     filter_text: str | None,
+    written: tuple[str, ...],
     with_args: bool,
     with_results: bool,
+    regs: bool,
     string_limit: int,
     depth_limit: int,
     elements: int,
@@ -86,10 +90,13 @@ def command(
         if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
+        described = describe_all(targets, plans, written)
         limits = Limits(string_limit, depth_limit, elements)
         # an error is something that a call gives back
         results = with_results or slow is not None
-        captures, plans = capture_all(targets, plans, limits, args=with_args, results=results)
+        captures, plans = capture_all(
+            targets, plans, described, limits, args=with_args, results=results, regs=regs
+        )
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
@@ -101,7 +108,7 @@ def command(
             min_duration=min_duration,
             max_depth=depth or 0,
             goroutines=request.max_goroutines,
-            filters=filter_all(targets, plans, filter_text),
+            filters=filter_all(plans, described, filter_text),
             captures=captures.plans,
         )
         values = captures.values() if captures.functions else None

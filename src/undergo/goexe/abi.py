@@ -25,6 +25,7 @@ from undergo.goexe.types import (
 
 #: Hardware numbers (RAX 0 ... R15 15) of AX BX CX DI SI R8 R9 R10 R11.
 INTEGER_REGISTERS: Final = (0, 3, 1, 7, 6, 8, 9, 10, 11)
+REGISTER_NAMES: Final = ("AX", "BX", "CX", "DI", "SI", "R8", "R9", "R10", "R11")
 FLOAT_REGISTERS: Final = 15  # X0 to X14
 #: From DWARF's numbers of integer registers to the hardware's.
 FROM_DWARF: Final = (0, 2, 1, 3, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15)

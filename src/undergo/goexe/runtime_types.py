@@ -24,6 +24,9 @@ _MOST_ITABS: Final = 1 << 20
 _EMBEDDED: Final = 1 << 3  # of a name's flags, since Go 1.19; before, bit 0 of the offset
 # moduledata.itablinks, a slice of pointers; since Go 1.27 itaboffset and itabsize, the itabs themselves
 _ITABLINKS: Final = (((1, 26), 384), ((1, 20), 376), ((1, 18), 360), ((1, 17), 344))
+# moduledata.typelinks, a slice of int32 offsets, until Go 1.26
+_TYPELINKS: Final = (((1, 26), 360), ((1, 20), 352), ((1, 18), 336), ((1, 17), 320))
+_MOST_LINKS: Final = 1 << 20
 _ITAB_OFFSET: Final = 320
 
 
@@ -40,6 +43,7 @@ class RuntimeTypes:
             self.start = 0
         self._names: dict[int, str] = {}
         self._known: dict[int, GoType] = {}
+        self._by_name: dict[str, int] | None = None
 
     def name(self, address: int) -> str:
         """The type's name, "*errors.errorString"; "" where there is no descriptor, as of types made at run time."""
@@ -59,6 +63,43 @@ class RuntimeTypes:
         if known is None:
             known = self._known[address] = self._read(address)
         return known
+
+    def named(self, name: str) -> int | None:
+        """The address of the type of that name, "shop.Item" or "*shop.Item"; None if there is no descriptor."""
+        if self._by_name is None:
+            self._by_name = {}
+            try:
+                for address in self._reachable():
+                    self._by_name.setdefault(self.name(address), address)
+            except TruncatedError:
+                pass  # what was found until then will have to do
+        return self._by_name.get(name)
+
+    def _reachable(self) -> Iterator[int]:
+        """Addresses of all types that itabs and type links name, and of what these are made of."""
+        waiting = [address for pair in self._itabs() for address in pair] + list(self._links())
+        seen: set[int] = set()
+        while waiting:
+            address = waiting.pop()
+            if address in seen:
+                continue
+            seen.add(address)
+            try:
+                of = self[address]
+            except TruncatedError:
+                continue
+            yield address
+            waiting += [place for place in (of.elem, of.key, *(each.type for each in of.fields)) if place]
+
+    def _links(self) -> Iterator[int]:
+        """Addresses of the types that moduledata.typelinks names; since Go 1.27 of all, one after the other."""
+        if self._version >= (1, 27) or not self.start:
+            return
+        place = self._module.address + next(o for since, o in _TYPELINKS if self._version >= since)
+        count = int.from_bytes(self._elf.read(place + 8, 8), "little")
+        raw = self._elf.read(self._elf.pointer(place), 4 * min(count, _MOST_LINKS))
+        for at in range(0, len(raw), 4):
+            yield self.start + int.from_bytes(raw[at : at + 4], "little", signed=True)
 
     def implementing(self, interface: int) -> list[int]:
         """Addresses of the types that the program converts to an interface, of which this is the address.

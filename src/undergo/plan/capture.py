@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from undergo.goexe.abi import INTEGER_REGISTERS, Assigned, assign
+from undergo.goexe.abi import INTEGER_REGISTERS, REGISTER_NAMES, Assigned, assign
 from undergo.goexe.types import POINTERS, GoType, Kind, Parameter, Signature, Types
 
 PIECES: Final = 128  # CAPTURE_PIECES of bpf/undergo.h
@@ -109,6 +109,17 @@ def capture_of(
         _capture(at_entry, types, limits) if args else None,
         _capture(at_exit, types, limits) if results else None,
     )
+
+
+def registers(*, args: bool, results: bool) -> tuple[FunctionCapture, Types]:
+    """The registers themselves, of a function of which nothing is known, and the type they have."""
+    word = GoType("uintptr", Kind.UINTPTR, 8)
+    readings = tuple(
+        Reading(Parameter(name, word), (Part(0, 8, _REGISTERS, 8 * number),), {})
+        for number, name in enumerate(REGISTER_NAMES)
+    )
+    capture = Capture((), readings)
+    return FunctionCapture(capture if args else None, capture if results else None), {0: word}
 
 
 def dynamic_capture(of: GoType, types: Types, limits: Limits) -> Capture:
