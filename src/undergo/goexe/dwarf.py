@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ZLIB = 1  # ELFCOMPRESS_ZLIB
 _LARGEST = 1 << 31  # bytes of one section, unpacked
 _LONGEST_CODE = 3  # bytes of an abbreviation code
+_LONGEST_NAME = 500  # bytes of a constant's
 _REG0 = 0x50  # DW_OP_reg0
 
 
@@ -140,7 +141,31 @@ class Dwarf:
     @cached_property
     def types(self) -> TypeTable:
         """The types that signatures name."""
-        return TypeTable()
+        return TypeTable(self.constants)
+
+    def constants(self, place: int) -> dict[int, str]:
+        """The constants of the type at a place, by value: the first of each, "main.Green"."""
+        found: dict[int, str] = {}
+        with _damage(self._elf):
+            reference = struct.pack("<I", place)
+            at = self._data.find(reference)
+            while at >= 0:
+                entry = self._constant_at(at) if at and not self._data[at - 1] else None
+                if entry is not None and entry.attributes["DW_AT_type"].value == place:
+                    found.setdefault(int(entry.attributes["DW_AT_const_value"].value), _name(entry))
+                at = self._data.find(reference, at + 1)
+        return found
+
+    def _constant_at(self, at: int) -> DIE | None:
+        """The constant whose reference to its type is at a place: right after its name, which is after its code."""
+        start = end = at - 1
+        while start > 0 and end - start < _LONGEST_NAME and self._data[start - 1] > 0x20:
+            start -= 1
+        for begin in (start, start + 1):  # the code may look like a letter
+            name = self._data[begin:end].decode("utf-8", "surrogateescape")
+            if name and (entry := self._entry_before(begin, name, "DW_TAG_constant")) is not None:
+                return entry
+        return None
 
     def _type(self, name: str) -> set[int]:
         """The offsets of the entries of a type: a named interface has two, one a typedef of the other."""

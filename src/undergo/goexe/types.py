@@ -7,7 +7,7 @@ typedef with the name, an unnamed struct or pointer has its own entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -112,7 +112,10 @@ class Types(Protocol):
 class TypeTable:
     """Types by the place of their entry, each read once. Methods raise whatever pyelftools does on damage."""
 
-    def __init__(self) -> None:
+    def __init__(self, constants: Callable[[int], Mapping[int, str]] = lambda _: {}) -> None:
+        """`constants` finds those of the type at a place."""
+        self._constants = constants
+        self._named: dict[int, Mapping[int, str]] = {}
         self._known: dict[int, GoType] = {}
         self._entries: dict[int, DIE] = {}
 
@@ -122,6 +125,14 @@ class TypeTable:
         if known is None:
             known = self._known[place] = self._read(self._entries[place])
         return known
+
+    def constant(self, of: GoType, value: int) -> str:
+        """The name of a constant of a named integer type that has this value; "" if there is none."""
+        if "." not in of.name or of.kind not in SIGNED | UNSIGNED:
+            return ""
+        if of.place not in self._named:
+            self._named[of.place] = self._constants(of.place)
+        return self._named[of.place].get(value, "")
 
     def known(self) -> list[GoType]:
         """The types that were read so far."""

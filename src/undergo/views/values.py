@@ -21,7 +21,7 @@ from undergo.events.values import (
     Text,
     Value,
 )
-from undergo.goexe.types import GoType, Kind, Types
+from undergo.goexe.types import GoType, Kind, Types, TypeTable
 from undergo.views.messages import message
 from undergo.views.style import escape
 
@@ -54,7 +54,7 @@ def text(value: Value, of: GoType, types: Types, *, typed: bool = True) -> str:
         case Missing(why):
             return f"<{why}>"
         case Scalar(number):
-            return _scalar(number, of)
+            return _constant(number, of, types) or _scalar(number, of)
         case Text(raw, length):
             return _string(raw, length, of)
         case Several(items, length):
@@ -93,6 +93,13 @@ def _dynamic(value: Dynamic) -> str:
     if name in ("string", "int", "bool", "float64"):
         return shown
     return f"{name}({shown})"
+
+
+def _constant(number: bool | int | float | complex, of: GoType, types: Types) -> str:
+    """The name of the constant, where it has one: `main.Green`."""
+    if isinstance(number, bool) or not isinstance(number, int) or not isinstance(types, TypeTable):
+        return ""
+    return "" if of.name == "time.Duration" else escape(short(types.constant(of, number)))
 
 
 def _scalar(number: bool | int | float | complex, of: GoType) -> str:
