@@ -4,3 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/python bench/attach.py "${UNDERGO_BIG:-$("$GO" env GOROOT)/bin/gofmt}"
 .venv/bin/python bench/throughput.py "$GO" "${ROUNDS:-5}"
+.venv/bin/python bench/values.py "$GO" "${ROUNDS:-5}"

@@ -1,0 +1,3 @@
+module undergo.test/bench/calls
+
+go 1.21
