@@ -1,0 +1,100 @@
+"""Filter expressions: Go's precedence, values, and a caret under every mistake."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from undergo.errors import UsageError
+from undergo.plan.filter_expression import Both, Comparison, Expression, Not, Path, parse, parse_path
+
+
+def shown(of: Expression) -> str:
+    """With all parentheses."""
+    if isinstance(of, Both):
+        return f"({shown(of.left)} {'&&' if of.all else '||'} {shown(of.right)})"
+    if isinstance(of, Not):
+        return f"!{shown(of.of)}"
+    return f"{of.path} {of.op} {of.value!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n > 10", "n > 10"),
+        ("n>=-0x1F", "n >= -31"),
+        ("a == 1 && b == 2 || c == 3", "((a == 1 && b == 2) || c == 3)"),
+        ("a == 1 || b == 2 && c == 3", "(a == 1 || (b == 2 && c == 3))"),
+        ("a == 1 && (b == 2 || c == 3)", "(a == 1 && (b == 2 || c == 3))"),
+        ("!(a == 1) && !b", "(!a == 1 && !b == True)"),
+        ("ok", "ok == True"),
+        ("ok != false", "ok != False"),
+        ("req.URL.Path == `/x\\`", "req.URL.Path == '/x\\\\'"),
+        (r's == "a\"b\n"', "s == 'a\"b\\n'"),
+        ('hasPrefix(a.b, "x")', "a.b prefix 'x'"),
+        ("len(a.b) == 3", "len(a.b) == 3"),
+        ("len == 3 && hasPrefix == 2", "(len == 3 && hasPrefix == 2)"),
+        ("wall > 1.5ms", "wall > 1500000"),
+        ("wall > 2h", "wall > 7200000000000"),
+        ("x < -1.5", "x < -1.5"),
+        ("err != nil", "err != None"),
+        ("größe == 1_000", "größe == 1000"),
+    ],
+)
+def test_what_an_expression_means(text: str, expected: str) -> None:
+    """Precedence is Go's, and so are numbers and texts; durations are ns."""
+    assert expected == shown(parse(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "words"),
+    [
+        ("", 0, "name of a parameter"),
+        ("n >", 3, "a value is expected"),
+        ("n > 1 m", 6, "&& or ||"),
+        ("n + 1", 2, "means nothing"),
+        ("(n > 1", 6, "')' is expected"),
+        ("n > 1)", 5, "&& or ||"),
+        ("n = 1", 2, "means nothing"),
+        ("n. == 1", 3, "a name is expected"),
+        ("3 > n", 0, "name of a parameter"),
+        ('s == "x', 5, "has no end"),
+        ("hasPrefix(s, 3)", 13, "text in quotes"),
+        ("n ! 3", 2, "a comparison is expected"),
+        (r's == "\xq"', 5, "escape"),
+        ("!" * 60 + "n", 50, "too deeply"),
+    ],
+)
+def test_mistakes(text: str, column: int, words: str) -> None:
+    """The message says what is expected, the hint shows where."""
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert words in caught.value.message
+    line, caret = caught.value.hint.split("\n")
+    assert (text, column + 9) == (line, caret.index("^"))
+
+
+@given(st.text(alphabet='n s.len()!&|=<>0123456789"`\\xms hasPrefix,-é\n', max_size=40))
+def test_any_text_is_an_expression_or_a_usage_error(text: str) -> None:
+    """Nothing else is raised, whatever it is."""
+    try:
+        parse(text)
+    except UsageError as error:
+        assert error.message.startswith("--filter: ")
+
+
+def test_paths() -> None:
+    """Names joined by dots; all else has a caret."""
+    assert Path(("req", "URL", "Path"), 0) == parse_path("req.URL.Path")
+    for text, column in (("", 0), ("a..b", 2), ("a.b()", 2), ("a b", 0)):
+        with pytest.raises(UsageError) as caught:
+            parse_path(text)
+        assert column + 9 == caught.value.hint.split("\n")[1].index("^")
+
+
+def test_a_comparison_knows_where_it_stands() -> None:
+    """For the caret of what comes to light later."""
+    found = parse("  n.x > 10")
+    assert isinstance(found, Comparison)
+    assert (2, 8) == (found.path.at, found.at)
