@@ -290,8 +290,8 @@ def _dictionary_at(name: str) -> int | None:
     Up to Go 1.21 it is not described, and later not where it is not used.
     """
     plain = without_type_arguments(name)
-    if _SHAPE not in name or is_closure(plain):
-        return None
+    if _SHAPE not in name or is_closure(plain) or plain.startswith(("type:", "type..")):
+        return None  # a closure has it, and functions that compare or hash need none
     if re.search(r"_\d+[],]", name):  # Go 1.18 and 1.19: before the receiver
         return 0
     return int(is_method(plain.replace("[...]", "")))

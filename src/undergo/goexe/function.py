@@ -36,7 +36,7 @@ class Source:
 
 
 _METHOD = re.compile(r"[^.]+\.(\(\*[^()]+\)|[^.()]+)\.[^.]+")
-_CLOSURE = re.compile(r".*\.(func|gowrap|deferwrap)\d+(-range\d+)?")
+_CLOSURE = re.compile(r".*(\.(func|gowrap|deferwrap)\d+(\.\d+)*|-range\d+)")
 
 
 def is_method(name: str) -> bool:
