@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
@@ -64,10 +64,11 @@ class Struct:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """An address, and what is there; None if that was not asked for."""
+    """An address, and what is there if it was followed."""
 
     address: int
-    target: Value | None = None
+    target: Value = None
+    followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Runtime:
     unknown: set[int] = field(default_factory=set)  # types that were met and are not among them
 
 
+_KEPT: Final = 100_000  # calls of generic functions that have not returned
 _FLOATS: Final = {4: "<f", 8: "<d"}
 _WHY: Final = {
     PieceState.UNREADABLE: "not resident",
@@ -149,6 +151,7 @@ class CaptureDecoder:
     ) -> None:
         """`functions` by FunctionPlan.id; `record` is struct capture_record."""
         self._functions = functions
+        self._named: dict[int, tuple[str, ...]] = {}  # by call: what the types of its results are
         places = {name: record.fields[name] for name in record.names or ()} if record.fields else {}
         self._bytes = int(places["bytes"][1])  # where the pieces begin
         head = [name for name in places if name != "bytes"]
@@ -174,7 +177,19 @@ class CaptureDecoder:
             pieces = _pieces(raw[self._bytes :], int(head["pieces"]))
             values = _Values(pieces, types, runtime, int(head["bias"]))
             found = tuple(values.argument(reading) for reading in capture.readings)
-            yield Captured(int(head["id"]), int(head["func"]), bool(head["at_exit"]), found)
+            call = int(head["id"])
+            if capture.results_named:
+                self._named[call] = tuple(map(values.type_name, capture.results_named))
+                if len(self._named) > _KEPT:
+                    del self._named[next(iter(self._named))]
+            elif head["at_exit"] and call in self._named:
+                names = self._named.pop(call)
+                found = tuple(_called(one, name) for one, name in zip(found, names, strict=True))
+            yield Captured(call, int(head["func"]), bool(head["at_exit"]), found)
+
+
+def _called(argument: Argument, name: str) -> Argument:
+    return replace(argument, type=replace(argument.type, name=name)) if name else argument
 
 
 def _pieces(raw: bytes, count: int) -> list[tuple[PieceState, bytes]]:
@@ -208,15 +223,25 @@ class _Values:
         missing: dict[int, str] = {}
         for part in reading.parts:
             if part.piece is None:
-                missing[part.offset] = "in an XMM register" if part.size <= 8 else "too large"
+                missing[part.offset] = part.why
                 continue
             state, data = self._piece(part.piece)
             if state != PieceState.READ or part.at + part.size > len(data):
                 missing[part.offset] = _WHY.get(state, "not read")
                 continue
             raw[part.offset : part.offset + part.size] = data[part.at : part.at + part.size]
-        value = self._value(of, bytes(raw), 0, reading.inside, missing)
-        return Argument(reading.parameter.name, of, value)
+        value: Value
+        if missing and not reading.in_registers:
+            value = Missing(missing[0])
+        else:
+            value = self._value(of, bytes(raw), 0, reading.inside, missing)
+        return _called(Argument(reading.parameter.name, of, value), self.type_name(reading.named))
+
+    def type_name(self, piece: int | None) -> str:
+        """The name of the type whose descriptor's address is in a piece; "" if that is not known."""
+        state, data = self._piece(piece) if piece is not None else (PieceState.ABSENT, b"")
+        address = int.from_bytes(data, "little") if state == PieceState.READ else 0
+        return self._runtime.types.name(address - self._bias) if address else ""
 
     def _piece(self, number: int) -> tuple[PieceState, bytes]:
         at = self._base + number - 1 if number else self._own
@@ -256,10 +281,8 @@ class _Values:
         self, of: GoType, raw: bytes, at: int, inside: Mapping[int, Target], missing: Mapping[int, str]
     ) -> Value:
         elem = self._types[of.elem]
-        if elem.kind == Kind.UINT8 and at + of.size <= len(raw) and at not in missing:
+        if elem.kind == Kind.UINT8 and at + of.size <= len(raw) and (at not in missing or not of.size):
             return Text(raw[at : at + of.size], of.count)
-        if at in missing:
-            return Missing(missing[at])
         items = []
         for index in range(of.count):
             start = at + index * elem.size
@@ -283,8 +306,8 @@ class _Values:
             if target is None:
                 return Pointer(words[0])
             if state != PieceState.READ:
-                return Pointer(words[0], Missing(_WHY.get(state, "not read")))
-            return Pointer(words[0], self._value(target.type, data, 0, target.inside, {}))
+                return Pointer(words[0], Missing(_WHY.get(state, "not read")), True)
+            return Pointer(words[0], self._value(target.type, data, 0, target.inside, {}), True)
         if kind == Kind.UNSAFE_POINTER or target is None:
             return Pointer(words[0])
         if state != PieceState.READ or len(data) < 8:
@@ -304,12 +327,15 @@ class _Values:
             return NIL
         if length >= 1 << 47:
             return Missing("not a length that can be")
+        of_bytes = of.kind == Kind.STRING or self._types[of.elem].kind == Kind.UINT8
         if not length:
-            return Text(b"", 0) if of.kind == Kind.STRING else Several((), 0)
+            return Text(b"", 0) if of_bytes else Several((), 0)
+        if of.kind == Kind.SLICE and not self._types[of.elem].size:
+            return Several((), length)  # there is nothing to read
         if state != PieceState.READ or target is None:
             return Missing(_WHY.get(state, "not read"))
         elem = target.type
-        if of.kind == Kind.STRING or elem.kind == Kind.UINT8:
+        if of_bytes:
             return Text(data, length)
         count = len(data) // elem.size if elem.size else 0
         items = (self._value(elem, data, n * elem.size, target.inside, {}) for n in range(count))

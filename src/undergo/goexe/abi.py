@@ -47,7 +47,7 @@ class Assigned:
     """A parameter or result and its place."""
 
     parameter: Parameter
-    pieces: tuple[Piece, ...]  # () where it is on the stack, or has no size
+    pieces: tuple[Piece, ...]  # () where it is on the stack
     stack: int | None = None  # bytes from the CFA (SP before the call), None where it is in registers
 
 
@@ -82,8 +82,12 @@ class _State:
                 fits = False
                 break
             pieces.append(piece)
-        if not fits or (not pieces and parameter.type.size):
+        if (
+            not fits or not pieces or parameter.on_stack
+        ):  # what has no size counts as on the stack, and aligns it
             self._integers, self._floats = before
+            # further on than ours: debug information has left out what goes before
+            self._stack = max(self._stack, parameter.stack or 0)
             self._stack = _aligned(self._stack, alignment(parameter.type, self._types))
             at, self._stack = self._stack, self._stack + parameter.type.size
             return Assigned(parameter, (), at)

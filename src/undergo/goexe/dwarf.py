@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from undergo.errors import TruncatedError
 from undergo.goexe.elf import ElfImage
-from undergo.goexe.function import is_method
-from undergo.goexe.types import Parameter, Signature, TypeTable, member_offset
+from undergo.goexe.function import is_closure, is_method
+from undergo.goexe.functions import without_type_arguments
+from undergo.goexe.types import GoType, Kind, Parameter, Signature, TypeTable, member_offset
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
@@ -30,13 +33,23 @@ _ZLIB = 1  # ELFCOMPRESS_ZLIB
 _LARGEST = 1 << 31  # bytes of one section, unpacked
 _LONGEST_CODE = 3  # bytes of an abbreviation code
 _LONGEST_NAME = 500  # bytes of a constant's
-_REG0 = 0x50  # DW_OP_reg0
+_REG0, _FBREG, _CALL_FRAME_CFA = 0x50, 0x91, 0x9C  # DW_OP_
+_SHAPE = "[go.shape."  # of names of functions that are compiled once for several type arguments
 
 
 def dwarf_version(elf: ElfImage) -> int | None:
     """The DWARF version of the first unit; None if there is no debug information."""
     data = _section(elf, "debug_info", 6)
     return int.from_bytes(data[4:6], "little") if len(data) >= 6 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a parameter is: the DWARF number of a register, or bytes from the CFA."""
+
+    register: int | None = None
+    stack: int | None = None
+    at_entry: bool = False  # that is so at the function's entry, and perhaps not later
 
 
 class Dwarf:
@@ -103,30 +116,44 @@ class Dwarf:
 
     def _signature(self, function: DIE, entry: int | None) -> Signature:
         lists: tuple[list[Parameter], list[Parameter]] = [], []
+        names: set[str] = set()
         for child in function.iter_children():
             if child.tag != "DW_TAG_formal_parameter" or "DW_AT_type" not in child.attributes:
                 continue
             result = child.attributes["DW_AT_variable_parameter"].value
             name = _name(child)
+            if name in names:
+                continue  # a result that a deferred function sets is described twice (Go 1.21 to 1.25)
+            if name not in ("", "_"):
+                names.add(name)
+            place = _Place() if entry is None else self._place_at(child, entry)
             lists[bool(result)].append(
                 Parameter(
                     "" if name.startswith("~") or name == "_" else name,
                     self.types.of(child.get_DIE_from_attribute("DW_AT_type")),
-                    None if result or entry is None else self._register_at(child, entry),
+                    None if result else place.register,
+                    place.stack,
+                    place.at_entry and not result and place.stack is not None,
                 )
             )
-        return Signature(tuple(lists[0]), tuple(lists[1]))
+        parameters = lists[0]
+        at = _dictionary_at(_name(function))
+        if at is not None and ".dict" not in names and len(parameters) >= at:
+            parameters.insert(at, Parameter(".dict", GoType("unsafe.Pointer", Kind.UNSAFE_POINTER, 8)))
+        return Signature(tuple(parameters), tuple(lists[1]))
 
-    def _register_at(self, parameter: DIE, entry: int) -> int | None:
-        """The DWARF number of the register that holds a parameter's first word at the function's entry."""
+    def _place_at(self, parameter: DIE, entry: int) -> _Place:
+        """Where a parameter's first word is at the function's entry, or else where it is throughout."""
         location = parameter.attributes.get("DW_AT_location")
-        if location is None or location.form != "DW_FORM_sec_offset":
-            return None
+        if location is None:
+            return _Place()
+        if location.form != "DW_FORM_sec_offset":
+            return _Place(None, _from_cfa(location.value), False)
         from elftools.dwarf.locationlists import BaseAddressEntry, LocationEntry
 
         lists = self._info.location_lists()
         if lists is None:
-            return None
+            return _Place()
         base = parameter.cu.get_top_DIE().attributes.get("DW_AT_low_pc")
         start = base.value if base is not None else 0
         for each in lists.get_location_list_at_offset(location.value, die=parameter):
@@ -135,8 +162,10 @@ class Dwarf:
             elif isinstance(each, LocationEntry):
                 begin = each.begin_offset + (0 if each.is_absolute else start)
                 if begin == entry and each.loc_expr and _REG0 <= each.loc_expr[0] < _REG0 + 33:
-                    return int(each.loc_expr[0]) - _REG0
-        return None
+                    return _Place(int(each.loc_expr[0]) - _REG0, None, True)
+                if begin == entry:
+                    return _Place(None, _from_cfa(each.loc_expr), True)
+        return _Place()
 
     @cached_property
     def types(self) -> TypeTable:
@@ -229,13 +258,19 @@ class Dwarf:
         return None
 
     def _entries(self, name: str, tag: str) -> Iterator[DIE]:
-        """The entries whose first attribute is this name, found by its bytes."""
-        wanted = name.encode() + b"\0"
+        """The entries whose first attribute is this name, found by its bytes; [...] are any type arguments."""
+        head, arguments, _ = name.partition("[...]")
+        wanted = head.encode() + (b"[" if arguments else b"\0")
         at = self._data.find(wanted)
         while at >= 0:
-            entry = self._entry_before(at, name, tag)
-            if entry is not None:
-                yield entry
+            full = name
+            if arguments:
+                end = self._data.find(b"\0", at)
+                full = self._data[at:end].decode("utf-8", "surrogateescape")
+            if not arguments or without_type_arguments(full) == name:
+                entry = self._entry_before(at, full, tag)
+                if entry is not None:
+                    yield entry
             at = self._data.find(wanted, at + 1)
 
     def _entry_before(self, at: int, name: str, tag: str) -> DIE | None:
@@ -258,6 +293,33 @@ class Dwarf:
             if _name(entry) == name:
                 return entry
         return None
+
+
+def _from_cfa(expression: Sequence[int]) -> int | None:
+    """The N of DW_OP_fbreg N or DW_OP_call_frame_cfa; Go's frame base is the CFA."""
+    if len(expression) and expression[0] == _CALL_FRAME_CFA:
+        return 0
+    if len(expression) < 2 or expression[0] != _FBREG:
+        return None
+    value = 0
+    for place, byte in enumerate(expression[1:]):
+        value |= (byte & 0x7F) << 7 * place
+        if not byte & 0x80:
+            return value - (1 << 7 * (place + 1) if byte & 0x40 else 0)
+    return None
+
+
+def _dictionary_at(name: str) -> int | None:
+    """How many parameters go before the dictionary of a function with type parameters; None if it takes none.
+
+    Up to Go 1.21 it is not described, and later not where it is not used.
+    """
+    plain = without_type_arguments(name)
+    if _SHAPE not in name or is_closure(plain) or plain.startswith(("type:", "type..")):
+        return None  # a closure has it, and functions that compare or hash need none
+    if re.search(r"_\d+[],]", name):  # Go 1.18 and 1.19: before the receiver
+        return 0
+    return int(is_method(plain.replace("[...]", "")))
 
 
 def _taking(unit: CompileUnit, places: Sequence[set[int]]) -> Iterator[tuple[str, bool]]:

@@ -36,10 +36,14 @@ class Source:
 
 
 _METHOD = re.compile(r"[^.]+\.(\(\*[^()]+\)|[^.()]+)\.[^.]+")
-_CLOSURE = re.compile(r".*\.(func|gowrap|deferwrap)\d+(-range\d+)?")
+_CLOSURE = re.compile(r".*(\.(func|gowrap|deferwrap)\d+(\.\d+)*|-range\d+)")
 
 
 def is_method(name: str) -> bool:
     """Whether the name has a receiver, "main.(*T).f" or "main.T.f"; closures, "main.f.func1", look like it."""
-    last = name[name.rfind("/") + 1 :]
-    return _METHOD.fullmatch(last) is not None and _CLOSURE.fullmatch(last) is None
+    return _METHOD.fullmatch(name[name.rfind("/") + 1 :]) is not None and not is_closure(name)
+
+
+def is_closure(name: str) -> bool:
+    """Whether the name is that of a function literal, "main.f.func1", or of a call that go or defer makes."""
+    return _CLOSURE.fullmatch(name[name.rfind("/") + 1 :]) is not None

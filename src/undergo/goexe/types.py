@@ -7,6 +7,7 @@ typedef with the name, an unnamed struct or pointer has its own entry.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -82,6 +83,8 @@ class GoType:
     layout: int = 0  # place of the struct that a map or channel points to
     methods: bool = False  # an interface with methods, so its first word is an itab
     runtime_type: int = 0  # offset of its descriptor from the start of the types, 0 if unknown
+    #: in generic code, which word of the function's dictionary points to the descriptor of what it really is
+    dictionary: int | None = None
     place: int = field(default=0, compare=False)
 
 
@@ -93,6 +96,9 @@ class Parameter:
     type: GoType
     #: DWARF number of the register its first word is in at the function's entry; None where that is not said
     register: int | None = None
+    #: bytes from the CFA to its place on the stack, which may be but a place to spill to; None where that is not said
+    stack: int | None = None
+    on_stack: bool = False  # it is there at the function's entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +175,18 @@ class TypeTable:
             base = base.get_DIE_from_attribute("DW_AT_type")
             seen += 1
         kind = kind or _number(base, _GO_KIND) or _kind_of_tag(base)
-        size = _number(base, "DW_AT_byte_size") or _SIZES.get(Kind(kind), 8)
-        common: dict[str, Any] = {"name": name, "runtime_type": runtime_type, "place": int(entry.offset)}
+        parametric = _GO_DICT_INDEX in entry.attributes  # a typedef ".param0" of the shape it has
+        dictionary = _number(entry, _GO_DICT_INDEX) if parametric else None
+        name = _shape(_text(entry.get_DIE_from_attribute("DW_AT_type")) if parametric else name)
+        size = _SIZES.get(Kind(kind), 8)
+        if "DW_AT_byte_size" in base.attributes:
+            size = _number(base, "DW_AT_byte_size")  # 0 of [0]int
+        common: dict[str, Any] = {
+            "name": name,
+            "runtime_type": runtime_type,
+            "dictionary": dictionary,
+            "place": int(entry.offset),
+        }
         if kind in (Kind.MAP, Kind.CHAN):
             pointer = base.get_DIE_from_attribute("DW_AT_type")
             layout = self._place(pointer, "DW_AT_type") if pointer.tag == "DW_TAG_pointer_type" else 0
@@ -190,7 +206,8 @@ class TypeTable:
         if kind == Kind.SLICE:
             return GoType(**common, kind=Kind.SLICE, size=24, elem=self._place(base, _GO_ELEM))
         if kind == Kind.POINTER:
-            return GoType(**common, kind=Kind.POINTER, size=8, elem=self._place(base, "DW_AT_type"))
+            elem = 0 if _text(base).startswith(_ANY_POINTER) else self._place(base, "DW_AT_type")
+            return GoType(**common, kind=Kind.POINTER, size=8, elem=elem)
         if kind == Kind.STRUCT:
             return GoType(
                 **common,
@@ -215,6 +232,9 @@ class TypeTable:
 
 
 _GO_EMBEDDED: Final = 0x2903
+_GO_DICT_INDEX: Final[Any] = 0x2906
+_SHAPE: Final = "go.shape."
+_ANY_POINTER: Final = "go.shape.*uint8"  # what code of generic functions takes every pointer for
 _SIZES: Final[Mapping[Kind, int]] = {
     **dict.fromkeys((Kind.BOOL, Kind.INT8, Kind.UINT8), 1),
     **dict.fromkeys((Kind.INT16, Kind.UINT16), 2),
@@ -222,6 +242,13 @@ _SIZES: Final[Mapping[Kind, int]] = {
     **dict.fromkeys((Kind.STRING, Kind.INTERFACE, Kind.COMPLEX128), 16),
     Kind.SLICE: 24,
 }
+
+
+def _shape(name: str) -> str:
+    """A type's name without the marks of generic code: "[]go.shape.int" is "[]int", up to Go 1.19 "go.shape.int_0"."""
+    if _SHAPE not in name:
+        return name
+    return re.sub(r"_\d+(?=[],]|$)", "", name.replace(_ANY_POINTER, "pointer").replace(_SHAPE, ""))
 
 
 def _kind_of_tag(entry: DIE) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
@@ -63,12 +63,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a value: where they go, and in which piece they are; no piece: in an XMM register."""
+    """Bytes of a value: where they go, and in which piece they are."""
 
     offset: int
     size: int
-    piece: int | None
+    piece: int | None  # None: they are not read
     at: int = 0
+    why: str = ""  # they are not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Reading:
     parameter: Parameter
     parts: tuple[Part, ...]
     inside: Mapping[int, Target]  # by offset in the value
+    in_registers: bool = False  # each part in one; else it is one part
+    named: int | None = None  # the piece with the address of the descriptor of what its type really is
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Capture:
     interfaces: frozenset[int] = (
         frozenset()
     )  # GoType.runtime_type of the interfaces with methods that are read
+    results_named: tuple[int | None, ...] = ()  # at entry: Reading.named of the results to come
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def capture_of(
     """The captures of a function. `types` knows the types of the signature."""
     at_entry, at_exit = assign(signature.parameters, signature.results, types)
     return FunctionCapture(
-        _capture(at_entry, types, limits) if args else None,
+        _capture(at_entry, types, limits, at_exit if results else ()) if args else None,
         _capture(at_exit, types, limits) if results else None,
     )
 
@@ -149,11 +153,23 @@ def _is_direct(of: GoType, types: Types) -> bool:
     return of.kind in POINTERS
 
 
-def _capture(assigned: Sequence[Assigned], types: Types, limits: Limits) -> Capture:
+def _capture(
+    assigned: Sequence[Assigned], types: Types, limits: Limits, to_come: Sequence[Assigned] = ()
+) -> Capture:
     builder = _Builder(types, limits)
-    readings = builder.readings([one for one in assigned if one.parameter.name != ".dict"])
+    given = [one for one in assigned if one.parameter.name != ".dict"]
+    readings = builder.readings(given)
+    dictionary = next((one for one in assigned if one.parameter.name == ".dict"), None)
+    named = builder.named(dictionary, [*given, *to_come])
+    readings = [replace(reading, named=piece) for reading, piece in zip(readings, named, strict=False)]
     builder.follow()
-    return Capture(tuple(builder.ops), tuple(readings), builder.left_out, frozenset(builder.interfaces))
+    return Capture(
+        tuple(builder.ops),
+        tuple(readings),
+        builder.left_out,
+        frozenset(builder.interfaces),
+        tuple(named[len(given) :]),
+    )
 
 
 @dataclass(slots=True)
@@ -189,10 +205,14 @@ class _Builder:
     def reading(self, one: Assigned, stack: int | None, low: int) -> Reading:
         inside: dict[int, Target] = {}
         of = one.parameter.type
+        if not of.size:
+            return Reading(one.parameter, (), inside)
         if one.stack is not None:
             start = one.stack - low
             fits = stack is not None and start + of.size <= MOST
-            parts: tuple[Part, ...] = (Part(0, of.size, stack if fits else None, start),)
+            parts: tuple[Part, ...] = (
+                Part(0, of.size, stack, start) if fits else Part(0, of.size, None, why="too large"),
+            )
             if stack is not None and fits:
                 self.pending.append(
                     _Pending(of, stack, lambda offset: start + offset, inside, 0, self.limits.depth)
@@ -202,12 +222,25 @@ class _Builder:
         parts = ()
         for piece in one.pieces:
             if piece.register is None:
-                parts += (Part(piece.offset, piece.size, None),)
+                parts += (Part(piece.offset, piece.size, None, why="in an XMM register"),)
                 continue
             places[piece.offset] = 8 * INTEGER_REGISTERS.index(piece.register)
             parts += (Part(piece.offset, piece.size, _REGISTERS, places[piece.offset]),)
         self.pending.append(_Pending(of, _REGISTERS, places.get, inside, 0, self.limits.depth))
-        return Reading(one.parameter, parts, inside)
+        return Reading(one.parameter, parts, inside, in_registers=True)
+
+    def named(self, dictionary: Assigned | None, assigned: Sequence[Assigned]) -> list[int | None]:
+        """For each the piece with what its dictionary says its type is; None of types that are not parametric."""
+        found: list[int | None] = []
+        for one in assigned:
+            index = one.parameter.type.dictionary
+            register = dictionary.pieces[0].register if dictionary and dictionary.pieces else None
+            if index is None or register is None:
+                found.append(None)
+            else:
+                at = 8 * INTEGER_REGISTERS.index(register)
+                found.append(self.add(Op(OpKind.POINTED, _REGISTERS, at, 8, offset=8 * index)))
+        return found
 
     def add(self, op: Op) -> int | None:
         """The number of the piece it will leave; None if there are too many."""

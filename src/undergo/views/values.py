@@ -61,7 +61,7 @@ def text(value: Value, of: GoType, types: Types, *, typed: bool = True) -> str:
             return _several(items, length, of, types, typed)
         case Struct():
             return _struct(value, of, types, typed)
-        case Pointer(address, None):
+        case Pointer(address, followed=False):
             return f"{address:#x}"
         case Pointer(address, target):
             elem = types[of.elem]
@@ -262,7 +262,7 @@ def encoded(value: Value, of: GoType, types: Types) -> Any:
                 name: encoded(part, types[field.type], types)
                 for (name, part), field in zip(fields, of.fields, strict=True)
             }
-        case Pointer(address, None):
+        case Pointer(address, followed=False):
             return {"pointer": f"{address:#x}"}
         case Pointer(address, target):
             return {"pointer": f"{address:#x}", "value": encoded(target, types[of.elem], types)}
