@@ -25,7 +25,9 @@ from undergo.events.values import (
 from undergo.goexe.types import Field, GoType, Kind
 from undergo.views.values import arguments, duration, encoded, quote, results, short, text
 
-INT, STRING, BYTES, BYTE, FLOAT, ITEM, POINTER, TIME, MAP, CHAN, FUNC, INTS, NAMED, DURATION, WORD = range(1, 16)
+INT, STRING, BYTES, BYTE, FLOAT, ITEM, POINTER, TIME, MAP, CHAN, FUNC, INTS, NAMED, DURATION, WORD = range(
+    1, 16
+)
 ARRAY, TO_POINTER = 16, 17
 TYPES = {
     INT: GoType("int", Kind.INT, 8),
