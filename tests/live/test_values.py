@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CACHE, PROGRAMS
+from tests.conftest import CACHE, PROGRAMS, Build
 from tests.live import shapes
 from tests.live.tracing import LIMIT, assert_adds_up, undergo
 
@@ -125,3 +125,14 @@ def test_every_value_of_every_call(go_toolchains: dict[str, str], go: str, pie: 
     assert_adds_up(others[-1])
     assert shapes.FUNCTIONS < len(said)
     assert [] == list(wrong(said, seen, go in OLD))
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_a_function_that_is_also_inlined(build: Build, go: str) -> None:
+    """Its parameters are described apart from its code, and its results without a name only there."""
+    program = build("outofline", go)
+    line = undergo("trace", "--json", "--args", "--results", "-f", "main.small", "--", str(program))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    (call,) = [one for one in map(json.loads, done.stdout.splitlines()) if one["type"] == "call"]
+    assert [("a", "int8", -5), ("s", "string", "hello")] == [tuple(one.values()) for one in call["args"]]
+    assert [("", "int", 0)] == [tuple(one.values()) for one in call["results"]]

@@ -104,24 +104,54 @@ class Dwarf:
         `types` knows what their types are made of.
         """
         with _damage(self._elf):
-            abstract = None
+            abstract: list[DIE] = []
             for found in self._entries(name, "DW_TAG_subprogram"):
                 place = found.attributes.get("DW_AT_low_pc")
                 if place is not None and place.value == entry:
                     return self._signature(found, entry)
                 if "DW_AT_inline" in found.attributes:
-                    abstract = found
+                    abstract.append(found)
             # what was also inlined somewhere is described there; its own code only refers to that
-            return None if abstract is None else self._signature(abstract, None)
+            if not abstract or (len(abstract) > 1 and "[...]" in name):
+                return None  # up to Go 1.20 the name does not say which type arguments it has
+            inlined = self._signature(abstract[-1], None)
+            own = self._concrete(abstract[-1], entry)
+            if own is None:
+                return inlined
+            # results without a name are only there, and parameters that nothing uses perhaps are not
+            found_there = self._signature(own, entry)
+            if [one.name for one in inlined.parameters] == [one.name for one in found_there.parameters]:
+                return found_there
+            return Signature(inlined.parameters, found_there.results or inlined.results)
+
+    def _concrete(self, abstract: DIE, entry: int) -> DIE | None:
+        """The entry of the code at an address, which refers to what is said of all code of that function."""
+        reference = struct.pack("<I", abstract.offset)
+        at = self._data.find(reference)
+        while at >= 0:
+            found = self._entry_before(at, "", "DW_TAG_subprogram")
+            place = found.attributes.get("DW_AT_low_pc") if found is not None else None
+            if place is not None and place.value == entry:
+                return found
+            at = self._data.find(reference, at + 1)
+        return None
 
     def _signature(self, function: DIE, entry: int | None) -> Signature:
         lists: tuple[list[Parameter], list[Parameter]] = [], []
         names: set[str] = set()
+        name_of_function = _name(function)
+        if "DW_AT_abstract_origin" in function.attributes:
+            name_of_function = _name(function.get_DIE_from_attribute("DW_AT_abstract_origin"))
         for child in function.iter_children():
-            if child.tag != "DW_TAG_formal_parameter" or "DW_AT_type" not in child.attributes:
+            if child.tag != "DW_TAG_formal_parameter":
                 continue
-            result = child.attributes["DW_AT_variable_parameter"].value
-            name = _name(child)
+            described = child
+            if "DW_AT_abstract_origin" in child.attributes:
+                described = child.get_DIE_from_attribute("DW_AT_abstract_origin")
+            if "DW_AT_type" not in described.attributes:
+                continue
+            result = described.attributes["DW_AT_variable_parameter"].value
+            name = _name(described)
             if name in names:
                 continue  # a result that a deferred function sets is described twice (Go 1.21 to 1.25)
             if name not in ("", "_"):
@@ -130,14 +160,14 @@ class Dwarf:
             lists[bool(result)].append(
                 Parameter(
                     "" if name.startswith("~") or name == "_" else name,
-                    self.types.of(child.get_DIE_from_attribute("DW_AT_type")),
+                    self.types.of(described.get_DIE_from_attribute("DW_AT_type")),
                     None if result else place.register,
                     place.stack,
                     place.at_entry and not result and place.stack is not None,
                 )
             )
         parameters = lists[0]
-        at = _dictionary_at(_name(function))
+        at = _dictionary_at(name_of_function)
         if at is not None and ".dict" not in names and len(parameters) >= at:
             parameters.insert(at, Parameter(".dict", GoType("unsafe.Pointer", Kind.UNSAFE_POINTER, 8)))
         return Signature(tuple(parameters), tuple(lists[1]))
