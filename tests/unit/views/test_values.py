@@ -98,7 +98,7 @@ def test_as_go_writes_it(value: Value, of: int, expected: str) -> None:
         (0, 1_700_000_000 + UNIX, "2023-11-14T22:13:20Z"),
         # with a monotonic clock: seconds since 1885 in wall
         (1 << 63 | (1_700_000_000 + 2_682_288_000) << 30 | 500_000_000, 77, "2023-11-14T22:13:20.5Z"),
-        (0, 1 << 62, "time.Time{wall:0, ext:4611686018427387904}"),
+        (0, 1 << 62, "time.Time{ext:4611686018427387904}"),
     ],
 )
 def test_times(wall: int, ext: int, expected: str) -> None:
