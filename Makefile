@@ -10,7 +10,7 @@ OBJECT := $(BPF)/undergo.bpf.o
 SOURCES := $(wildcard $(BPF)/*.c $(BPF)/*.h)
 
 # The toolchains of `make test`; `make matrix` adds the ones between.
-GO_TEST := 1.19 1.21.13 1.24.11 1.27.3
+GO_TEST := 1.19 1.21.13 1.24.11 1.25.5 1.27.3
 GO_MATRIX := 1.19 1.21.13 1.22.10 1.23.9 1.24.11 1.25.5 1.26.6 1.27.3
 GO_DEMO := 1.27.3
 # More arguments for pytest: make test TESTS=tests/unit ARGS='-x -k tree'
