@@ -249,6 +249,11 @@ static __always_inline struct scratch *take_scratch(void)
 	return NULL;
 }
 
+static __always_inline void give_back(struct scratch *scratch)
+{
+	*(volatile __u32 *)&scratch->busy = 0;
+}
+
 /* The registers that Go passes values in, in its order, are the first piece of every capture. */
 static __always_inline void fetch_registers(struct scratch *scratch, const struct pt_regs *regs)
 {
@@ -269,12 +274,13 @@ static __always_inline void fetch_registers(struct scratch *scratch, const struc
 	values[8] = regs->r11;
 }
 
-static __always_inline void prepare(struct scratch *scratch, __u32 executable, __u64 cfa, __u32 first,
-				    __u32 count)
+/* Runs ops at a probe; their pieces are then in the scratch. */
+static __always_inline void fetch(struct scratch *scratch, const struct pt_regs *regs, __u64 cookie,
+				  __u32 first, __u32 count)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	scratch->cfa = cfa;
+	scratch->cfa = regs->sp + COOKIE_SP_TO_CFA(cookie);
 	scratch->op = first;
 	scratch->end = first + count;
 	scratch->cursor = sizeof(struct piece) + 9 * 8;
@@ -283,14 +289,16 @@ static __always_inline void prepare(struct scratch *scratch, __u32 executable, _
 	scratch->base = 1;
 	scratch->queued = 0;
 	scratch->begun = 0;
-	scratch->executable = executable;
-	scratch->record.bias = task->mm->start_code - layouts[executable & (MAX_EXECUTABLES - 1)].code_start;
+	scratch->executable = COOKIE_EXECUTABLE(cookie);
+	scratch->record.bias = task->mm->start_code - layout_of(cookie)->code_start;
+	fetch_registers(scratch, regs);
+	fetch_all(scratch);
 }
 
-/* What a call was given, or what it gives back; `cfa` is the SP of its caller. */
-static __always_inline void capture(__u32 executable, const struct pt_regs *regs, __u32 func, __u64 id,
-				    __u64 cfa, bool at_exit)
+/* What a call was given, or what it gives back. */
+static __always_inline void capture(const struct pt_regs *regs, __u64 cookie, __u64 id, bool at_exit)
 {
+	__u32 func = COOKIE_FUNC(cookie);
 	struct captured *what = bpf_map_lookup_elem(&captured, &func);
 	struct scratch *scratch;
 	__u64 length;
@@ -303,10 +311,8 @@ static __always_inline void capture(__u32 executable, const struct pt_regs *regs
 		__sync_fetch_and_add(&captures_lost, 1);
 		return;
 	}
-	prepare(scratch, executable, cfa, at_exit ? what->exit_first : what->entry_first,
-		at_exit ? what->exit_count : what->entry_count);
-	fetch_registers(scratch, regs);
-	fetch_all(scratch);
+	fetch(scratch, regs, cookie, at_exit ? what->exit_first : what->entry_first,
+	      at_exit ? what->exit_count : what->entry_count);
 	scratch->record.id = id;
 	scratch->record.func = func;
 	scratch->record.at_exit = at_exit;
@@ -319,5 +325,5 @@ static __always_inline void capture(__u32 executable, const struct pt_regs *regs
 	if (bpf_ringbuf_output(&captures, &scratch->record, length,
 			       much ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP))
 		__sync_fetch_and_add(&captures_lost, 1);
-	*(volatile __u32 *)&scratch->busy = 0;
+	give_back(scratch);
 }

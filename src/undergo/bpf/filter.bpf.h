@@ -36,6 +36,14 @@ static __always_inline void *bytes_of(struct scratch *scratch, __u32 number, __u
 	return &scratch->record.bytes[place & (CAPTURE_DATA - 1)];
 }
 
+static __always_inline __u64 number_in(const void *bytes, __u32 size)
+{
+	return size == 8   ? *(__u64 *)bytes
+	       : size == 4 ? *(__u32 *)bytes
+	       : size == 2 ? *(__u16 *)bytes
+			   : *(__u8 *)bytes;
+}
+
 static __always_inline bool same_text(struct scratch *scratch, const struct test *test)
 {
 	__u64 *bytes = bytes_of(scratch, test->size, 0, test->value);
@@ -68,7 +76,7 @@ static __always_inline __u64 ordered(__u64 bits, __u64 sign)
 static __always_inline __u32 made(struct scratch *scratch, const struct test *test, __u64 wall)
 {
 	__u64 value = wall, wanted = test->value;
-	__u8 *bytes;
+	void *bytes;
 	bool is;
 
 	if (test->kind != TEST_WALL) {
@@ -77,14 +85,7 @@ static __always_inline __u32 made(struct scratch *scratch, const struct test *te
 		bytes = bytes_of(scratch, test->piece, test->at, size);
 		if (!bytes)
 			return test->on_unread;
-		if (size == 8)
-			value = *(__u64 *)bytes;
-		else if (size == 4)
-			value = *(__u32 *)bytes;
-		else if (size == 2)
-			value = *(__u16 *)bytes;
-		else
-			value = *bytes;
+		value = number_in(bytes, size);
 		if (test->kind == TEST_SIGNED && size < 8)
 			value = (__u64)((__s64)(value << (64 - 8 * size)) >> (64 - 8 * size));
 	}
@@ -129,9 +130,9 @@ __noinline int tests_hold(struct scratch *scratch, __u32 first, __u64 wall)
 }
 
 /* Whether a call is wanted, by what is known at its entry or at its return. */
-static __always_inline bool wanted_call(const struct pt_regs *regs, __u32 func, __u32 executable, __u64 cfa,
-					__u64 wall, bool at_exit)
+static __always_inline bool wanted_call(const struct pt_regs *regs, __u64 cookie, __u64 wall, bool at_exit)
 {
+	__u32 func = COOKIE_FUNC(cookie);
 	struct filter *filter = bpf_map_lookup_elem(&filters, &func);
 	const struct filter_at *at;
 	struct scratch *scratch;
@@ -147,11 +148,9 @@ static __always_inline bool wanted_call(const struct pt_regs *regs, __u32 func, 
 		__sync_fetch_and_add(&untested, 1);
 		return false;
 	}
-	prepare(scratch, executable, cfa, at->op, at->ops);
-	fetch_registers(scratch, regs);
-	fetch_all(scratch);
+	fetch(scratch, regs, cookie, at->op, at->ops);
 	holds = tests_hold(scratch, at->test, wall);
-	*(volatile __u32 *)&scratch->busy = 0;
+	give_back(scratch);
 	return holds;
 }
 
@@ -228,16 +227,14 @@ __noinline int value_of(struct scratch *scratch, const struct by *by)
 		return number_of(&value);
 	}
 	value.length = by->size;
-	value.words[0] = by->size == 8   ? *bytes
-			 : by->size == 4 ? *(__u32 *)bytes
-			 : by->size == 2 ? *(__u16 *)bytes
-					 : *(__u8 *)bytes;
+	value.words[0] = number_in(bytes, by->size);
 	return number_of(&value);
 }
 
 /* What row a call belongs to, as known at its entry. */
-static __always_inline __u32 row_of(const struct pt_regs *regs, __u32 func, __u32 executable, __u64 cfa)
+static __always_inline __u32 row_of(const struct pt_regs *regs, __u64 cookie)
 {
+	__u32 func = COOKIE_FUNC(cookie);
 	struct by *by = bpf_map_lookup_elem(&by_functions, &func);
 	struct scratch *scratch;
 	__u32 number;
@@ -247,10 +244,8 @@ static __always_inline __u32 row_of(const struct pt_regs *regs, __u32 func, __u3
 	scratch = take_scratch();
 	if (!scratch)
 		return BY_UNREAD;
-	prepare(scratch, executable, cfa, by->op, by->ops);
-	fetch_registers(scratch, regs);
-	fetch_all(scratch);
+	fetch(scratch, regs, cookie, by->op, by->ops);
 	number = value_of(scratch, by);
-	*(volatile __u32 *)&scratch->busy = 0;
+	give_back(scratch);
 	return number;
 }

@@ -31,6 +31,13 @@ static __always_inline __u64 register_of(const struct pt_regs *regs, __u32 numbe
 	return value;
 }
 
+/* A hit in the runtime that means nothing: not yet, not anymore, another's process, or a stack check that grows. */
+static __always_inline bool means_nothing(const struct pt_regs *regs, __u64 cookie)
+{
+	return !active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie) ||
+	       (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF);
+}
+
 /* A hit of a process or goroutine nobody asked about: counted once per call, at its entry. */
 static __always_inline int filtered_out(__u32 tgid, __u32 func)
 {
@@ -94,9 +101,7 @@ int call_entry(struct pt_regs *regs)
 		return 0;
 	/* Counted before anything is allocated: a full table loses times, never counts. */
 	add(&tally->hits, 1);
-	if (filter_calls && cause < 0 &&
-	    !wanted_call(regs, func, COOKIE_EXECUTABLE(cookie), regs->sp + COOKIE_SP_TO_CFA(cookie), 0,
-			 false)) {
+	if (filter_calls && cause < 0 && !wanted_call(regs, cookie, 0, false)) {
 		add(&tally->filtered, 1);
 		return 0;
 	}
@@ -112,11 +117,9 @@ int call_entry(struct pt_regs *regs)
 			if ((capture_values || by_most) && cause < 0 && goroutine->open) {
 				frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 				if (frame && by_most)
-					frame->by = row_of(regs, func, COOKIE_EXECUTABLE(cookie),
-							   regs->sp + COOKIE_SP_TO_CFA(cookie));
+					frame->by = row_of(regs, cookie);
 				if (frame && capture_values)
-					capture(COOKIE_EXECUTABLE(cookie), regs, func, frame->id,
-						regs->sp + COOKIE_SP_TO_CFA(cookie), false);
+					capture(regs, cookie, frame->id, false);
 			}
 			if (cause < 0 && COOKIE_FLAGS(cookie) & COOKIE_BARE_RET)
 				unwind(goroutine, &who.key, depth, who.tid, now, END_RETURN);
@@ -159,13 +162,10 @@ int call_exit(struct pt_regs *regs)
 			frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 	}
 	matched = frame && frame->depth == depth && frame->func == func;
-	if (matched && filter_calls &&
-	    !wanted_call(regs, func, COOKIE_EXECUTABLE(cookie), regs->sp + COOKIE_SP_TO_CFA(cookie),
-			 now - frame->start, true))
+	if (matched && filter_calls && !wanted_call(regs, cookie, now - frame->start, true))
 		frame->rejected = 1;
 	else if (matched && capture_values)
-		capture(COOKIE_EXECUTABLE(cookie), regs, func, frame->id, regs->sp + COOKIE_SP_TO_CFA(cookie),
-			true);
+		capture(regs, cookie, frame->id, true);
 	if (matched)
 		close_frame(goroutine, &who.key, frame, now, TID_AND_END(who.tid, END_RETURN));
 	if (goroutine && goroutine->goid == who.goid) {
@@ -195,7 +195,7 @@ int recovery(struct pt_regs *regs)
 	__u64 m = 0, g = 0;
 	struct g_head head;
 
-	if (!active || !wanted_process(ids >> 32, cookie))
+	if (means_nothing(regs, cookie))
 		return 0;
 	if (bpf_probe_read_user(&m, sizeof(m), (void *)(regs->r14 + layout->g_m)) ||
 	    bpf_probe_read_user(&g, sizeof(g), (void *)(m + layout->m_curg)) ||
@@ -224,9 +224,7 @@ int death(struct pt_regs *regs)
 	struct goroutine_key key = {};
 	struct goroutine *goroutine;
 
-	if (!active || !wanted_process(ids >> 32, cookie))
-		return 0;
-	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
+	if (means_nothing(regs, cookie))
 		return 0;
 	goroutine_key_of(&key, regs->ax, ids >> 32);
 	goroutine = find_goroutine(&key);
@@ -269,9 +267,7 @@ int transition(struct pt_regs *regs)
 	__u32 slot = READ_REASON;
 	__u64 caller = 0;
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
-		return 0;
-	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
+	if (means_nothing(regs, cookie))
 		return 0;
 	if (layout->park_high && (__u32)regs->cx == GO_WAITING) {
 		/* up to Go 1.19 only park_m has written g.waitreason before */
@@ -294,7 +290,7 @@ int inlined_transition(struct pt_regs *regs)
 	const volatile struct layout *layout = layout_of(cookie);
 	__u64 g, status;
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
+	if (means_nothing(regs, cookie))
 		return 0;
 	if (regs->flags & EFLAGS_ZF)
 		return 0; /* the swap failed; it is tried again */
@@ -315,9 +311,7 @@ int preemption(struct pt_regs *regs)
 	__u64 cookie = bpf_get_attach_cookie(regs);
 	const volatile struct layout *layout = layout_of(cookie);
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
-		return 0;
-	if (COOKIE_FLAGS(cookie) & COOKIE_RETRY_CHECK && regs->flags & EFLAGS_CF_ZF)
+	if (means_nothing(regs, cookie))
 		return 0;
 	status_changed(layout, regs->ax, regs->r14, GO_RUNNING, GO_PREEMPTED, layout->preempted_slot, now);
 	return 0;
@@ -330,7 +324,7 @@ int birth(struct pt_regs *regs)
 	__u64 now = bpf_ktime_get_ns();
 	__u64 cookie = bpf_get_attach_cookie(regs);
 
-	if (!active || !wanted_process(bpf_get_current_pid_tgid() >> 32, cookie))
+	if (means_nothing(regs, cookie))
 		return 0;
 	goroutine_born(layout_of(cookie), regs, cookie, register_of(regs, BIRTH_G(cookie)), now);
 	return 0;
