@@ -13,7 +13,6 @@ from undergo.cli.targets import Targets
 from undergo.errors import TruncatedError
 from undergo.events.values import Runtime
 from undergo.goexe.executable import GoExecutable
-from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import Types, TypeTable
 from undergo.kernel.session import Session
 from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of, dynamic_capture, registers
@@ -129,7 +128,8 @@ def capture_all(
     if not (args or results):
         return Captures(found, {}, limits), list(plans)
     told = []
-    runtimes = {index: runtime_of(executable) for index, executable in enumerate(targets.executables)}
+    pairs = zip(targets.executables, described, strict=True)
+    runtimes = {index: runtime_of(*pair) for index, pair in enumerate(pairs)}
     for index, (executable, plan) in enumerate(zip(targets.executables, plans, strict=True)):
         issues: list[Issue] = []
         if not described[index].complete and not regs:
@@ -160,11 +160,11 @@ def capture_all(
     return Captures(found, runtimes, limits), told
 
 
-def runtime_of(executable: GoExecutable) -> Runtime:
+def runtime_of(executable: GoExecutable, described: Described) -> Runtime:
     """What addresses of an executable mean."""
 
     def function_at(address: int) -> str:
         found = executable.functions.find(address)
         return found.name if found is not None else ""
 
-    return Runtime(RuntimeTypes(executable), function_at)
+    return Runtime(described.runtime_types, function_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import click
 
@@ -51,12 +52,21 @@ by_options = chain(
 class Described:
     """What is known of the parameters and results of an executable's functions: as written by the user, else DWARF."""
 
-    def __init__(self, executable: GoExecutable, types: RuntimeTypes, written: Sequence[str]) -> None:
+    def __init__(self, executable: GoExecutable, written: Sequence[str]) -> None:
         """Raises UsageError, with a caret, for a signature that is wrong."""
         self._executable = executable
-        signatures = [parse_signature(text, types) for text in written]
+        signatures = [parse_signature(text, self.runtime_types) for text in written]
         self._written = {one.name: one for one in signatures}
-        self._dwarf = Dwarf(executable.elf) if executable.dwarf_version is not None else None
+        self._known: dict[int, tuple[Signature, Types] | None] = {}  # by row of the function table
+
+    @cached_property
+    def runtime_types(self) -> RuntimeTypes:
+        """The descriptors of its types."""
+        return RuntimeTypes(self._executable)
+
+    @cached_property
+    def _dwarf(self) -> Dwarf | None:
+        return Dwarf(self._executable.elf) if self._executable.dwarf_version is not None else None
 
     @property
     def names(self) -> set[str]:
@@ -70,6 +80,12 @@ class Described:
 
     def of(self, function: FunctionPlan) -> tuple[Signature, Types] | None:
         """The signature and what its types are made of. Raises TruncatedError where that is damaged."""
+        row = function.function.index
+        if row not in self._known:
+            self._known[row] = self._look_up(function)
+        return self._known[row]
+
+    def _look_up(self, function: FunctionPlan) -> tuple[Signature, Types] | None:
         own = self._written.get(function.function.name)
         if own is not None:
             return own.signature, own.types
@@ -82,7 +98,7 @@ class Described:
 
 def describe_all(targets: Targets, plans: Sequence[ProbePlan], written: Sequence[str]) -> list[Described]:
     """One per executable. Raises UsageError, also for a signature of a function that is not traced."""
-    found = [Described(executable, RuntimeTypes(executable), written) for executable in targets.executables]
+    found = [Described(executable, written) for executable in targets.executables]
     traced = {function.function.name for plan in plans for function in plan.functions}
     for name in {name for one in found for name in one.names} - traced:
         raise UsageError(

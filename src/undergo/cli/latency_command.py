@@ -140,13 +140,16 @@ def command(
             decoder = CallDecoder(offset, reasons, running.dtype("waits_record"))
             call_lines = jsonlines.CallLines(names)
 
-            def each() -> bool:
-                nonlocal due
+            def drain() -> None:
                 if timeline:
                     calls = [record for record in decoder.feed(running.read()) if isinstance(record, Call)]
                     picture.feed(calls)
                     if request.as_json:
                         jsonlines.write_batch(out, call_lines.batch(calls))
+
+            def each() -> bool:
+                nonlocal due
+                drain()
                 if interval and time.monotonic_ns() >= due:
                     due += interval
                     show(running, tuple(running.open_frames()), final=False)
@@ -154,7 +157,7 @@ def command(
 
             follow(running, targets, stopper, request.duration, each)
             ending = end(running, targets)
-            each()
+            drain()
             ended = show(running, ending.frames, final=True)
             if timeline and not request.as_json:
                 missed = ended - picture.seen

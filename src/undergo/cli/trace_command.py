@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 
 import click
 
@@ -80,6 +79,7 @@ def command(
       undergo trace -p 4711 -f 'main.*' --min-duration 5ms     only what was slow
       undergo trace -p 4711 -f main.handle --args --results    with what it was given and gave back
       undergo trace -p 4711 -f main.handle --filter 'n > 10 && err != nil'
+      undergo trace -p 4711 -f main.f --args --sig 'main.f(id string, n int) error'    in a stripped program
       undergo trace -p 4711 -f 'main.*' --args --slow 50ms     what went wrong, from the first call to the last
       undergo trace -f 'main.*' --json -- ./server -port 8080
       undergo trace -e ./server -f 'main.*' --dry-run          where probes would go
@@ -111,15 +111,12 @@ def command(
             filters=filter_all(plans, described, filter_text),
             captures=captures.plans,
         )
-        values = captures.values() if captures.functions else None
+        values, shown = captures.values(), bool(captures.functions)
         stopper, offset = Stopper(), epoch_offset()
-        tree = CallTree(names, style, targets.several, values)
-        lines, out, limit = jsonlines.CallLines(names, values), sys.stdout.buffer, _Limit(max_calls)
-
-        tail = None
-        if slow is not None:
-            failed, forget = (values.failed, values.forget) if values else (_never, _nothing)
-            tail = Tail(slow, lambda call: failed(call.id), forget)
+        tree = CallTree(names, style, targets.several, values if shown else None)
+        lines = jsonlines.CallLines(names, values if shown else None)
+        out, limit = sys.stdout.buffer, _Limit(max_calls)
+        tail = None if slow is None else Tail(slow, lambda call: values.failed(call.id), values.forget)
 
         def show(records: list[Call | CallOpened]) -> None:
             records = limit.admit(tail.admit(records) if tail else records)
@@ -141,7 +138,7 @@ def command(
 
             def drain() -> None:
                 records = running.read()
-                if values is not None:
+                if shown:
                     # read after the calls, they hold what belongs to them
                     values.feed(capture_decoder.feed(running.read_captures()))
                     captures.learn(running)
@@ -158,21 +155,13 @@ def command(
             row = limit.account(account(running, ending, aggregated=False))
             if tail:
                 tail.finish()
-                row = replace(row, delivered=row.delivered - tail.cut, filtered=row.filtered + tail.cut)
+                row = row.without(tail.cut)
             say_notes(running, request.as_json, style)
         if not request.as_json:
             text = tree.finish(ending.at + offset)
             jsonlines.write_batch(out, "".join(line + "\n" for line in text))
         say_ledger(row, request.as_json, style)
         leave(targets, stack)
-
-
-def _never(call: int) -> bool:
-    return False
-
-
-def _nothing(call: int) -> None:
-    pass
 
 
 class _Limit:
@@ -185,7 +174,7 @@ class _Limit:
 
     def account(self, row: Ledger) -> Ledger:
         """The ledger with the calls that were not let through as filtered."""
-        return replace(row, delivered=row.delivered - self._cut, filtered=row.filtered + self._cut)
+        return row.without(self._cut)
 
     def reached(self) -> bool:
         """Whether enough calls were let through."""

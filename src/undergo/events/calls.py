@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 End = Literal["return", "panic", "goexit", "died", "open"]
@@ -95,3 +95,7 @@ class Ledger:
     dropped: dict[str, int]
     unmatched_exits: int
     open_calls: int
+
+    def without(self, calls: int) -> Ledger:
+        """The same where this many delivered calls were not shown after all: they count as filtered."""
+        return replace(self, delivered=self.delivered - calls, filtered=self.filtered + calls)

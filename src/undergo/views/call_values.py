@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -55,14 +54,14 @@ class CallValues:
         last = found.arguments[-1]
         return last.type.name == "error" and last.value is not None and not isinstance(last.value, Missing)
 
-    def json(self, call: int, func: int) -> str:
+    def members(self, call: int, func: int) -> dict[str, Any]:
         """The members "args" and "results" of a call's line; null where they were asked for and lost."""
-        text = ""
+        found = {}
         for name, wanted, waiting in zip(("args", "results"), self._wanted, self._waiting, strict=True):
             if func in wanted:
-                found = waiting.get(call)
-                text += f',"{name}":{_encode(None if found is None else self._listed(found))}'
-        return text
+                values = waiting.get(call)
+                found[name] = None if values is None else self._listed(values)
+        return found
 
     def forget(self, call: int) -> None:
         """The call has ended and is shown."""
@@ -75,6 +74,3 @@ class CallValues:
             {"name": one.name, "type": one.type.name, "value": encoded(one.value, one.type, types)}
             for one in found.arguments
         ]
-
-
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode

@@ -74,9 +74,9 @@ class CallLines:
     def _given(self, c: Call) -> str:
         if self._values is None:
             return ""
-        text = self._values.json(c.id, c.func)
+        members = self._values.members(c.id, c.func)
         self._values.forget(c.id)
-        return text
+        return "".join(f',"{name}":{_encode(_clean(value))}' for name, value in members.items())
 
     def _split(self, c: Call) -> str:
         split = c.split
