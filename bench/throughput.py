@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from programs import built
+
 SECONDS, CONNECTIONS = 3, 16
 PAGES = {"hello": "/hello?name=gopher", "catalogue": "/catalogue?q=%7B%22Below%22:60%7D"}
 
@@ -39,10 +41,7 @@ def main() -> None:
     """Measures and prints."""
     go, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "web"
-        environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
-        source = Path(__file__).parent / "web"
-        subprocess.run([go, "build", "-o", program, "."], cwd=source, env=environment, check=True)
+        program = built(go, "web", folder)
         # a file of its own: probes are in every process of an executable, wanted or not
         generator = Path(shutil.copy(program, Path(folder) / "load"))
         with subprocess.Popen(

@@ -8,13 +8,14 @@ single-stepped: what values add is the difference between the lines.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from programs import built
 
 TRACE = ("trace", "--no-split", "--json", "-f", "main.greet")
 LATENCY = ("latency", "--no-split", "--json", "-f", "main.greet")
@@ -34,10 +35,7 @@ def main() -> None:
     """Measures and prints."""
     go, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "calls"
-        environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
-        source = Path(__file__).parent / "calls"
-        subprocess.run([go, "build", "-o", program, "."], cwd=source, env=environment, check=True)
+        program = built(go, "calls", folder)
         found: dict[str, list[int]] = {name: [] for name in WAYS}
         for _ in range(rounds):
             for name, options in WAYS.items():

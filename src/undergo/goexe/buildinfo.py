@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from undergo.errors import GoVersionError, NotGoError, TruncatedError
 from undergo.goexe.elf import ElfImage
+from undergo.goexe.varint import LONGEST, varint
 
 OLDEST = (1, 17)
 
@@ -165,13 +166,10 @@ def _strings(elf: ElfImage, address: int) -> tuple[str, str]:
 
 
 def _inline_string(elf: ElfImage, address: int) -> tuple[str, int]:
-    prefix = elf.read(address, min(10, elf.available(address)))
-    length = shift = 0
-    for count, byte in enumerate(prefix, 1):
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return _text(elf, address + count, length), address + count + length
+    found = varint(elf.read(address, min(LONGEST, elf.available(address))))
+    if found is not None:
+        length, size = found
+        return _text(elf, address + size, length), address + size + length
     raise TruncatedError(f"{elf.display}: the Go build info ends inside a length")
 
 

@@ -23,6 +23,7 @@ from undergo.goexe.elf import ElfImage
 from undergo.goexe.function import is_closure, is_method
 from undergo.goexe.functions import without_type_arguments
 from undergo.goexe.types import GoType, Kind, Parameter, Signature, TypeTable, member_offset
+from undergo.goexe.varint import varint
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit
@@ -386,9 +387,8 @@ def _members(structure: DIE, prefix: str, base: int, depth: int) -> Iterator[tup
 
 def _uleb(data: bytes) -> int | None:
     """The number these bytes encode if they are exactly one ULEB128 number, not 0."""
-    if not data or data[-1] & 0x80 or not all(byte & 0x80 for byte in data[:-1]):
-        return None
-    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(data)) or None
+    found = varint(data)
+    return found[0] or None if found is not None and found[1] == len(data) else None
 
 
 def _name(entry: DIE) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from undergo.errors import TruncatedError
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.types import Field, GoType, Kind
+from undergo.goexe.varint import varint
 
 _FLAGS, _KIND, _NAME, _SIZE = 20, 23, 40, 48
 _EXTRA_STAR: Final = 1 << 1
@@ -182,10 +183,8 @@ class RuntimeTypes:
     def _text(self, at: int) -> tuple[str, int]:
         """A name and its flags."""
         head = self._elf.read(at, min(_LONGEST, self._elf.available(at)))
-        length = shift = 0
-        for start, byte in enumerate(head[1:11], 2):
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return head[start : start + length].decode("utf-8", "surrogateescape"), head[0]
-        return "", 0
+        found = varint(head, 1)
+        if found is None:
+            return "", 0
+        length, start = found
+        return head[start : start + length].decode("utf-8", "surrogateescape"), head[0]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from undergo.goexe.varint import varint
+
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
 
@@ -267,8 +269,8 @@ def member_offset(value: int | list[int]) -> int:
     """A member's offset: a constant, or up to Go 1.21 an expression (DW_OP_plus_uconst N)."""
     if isinstance(value, int):
         return value
-    if value and value[0] == 0x23:
-        return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(value[1:]))
+    if value and value[0] == 0x23 and (found := varint(bytes(value), 1)) is not None:
+        return found[0]
     raise ValueError("a member at an unknown kind of place")
 
 

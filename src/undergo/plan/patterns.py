@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from undergo.errors import UsageError
+
+if TYPE_CHECKING:
+    from undergo.goexe.functions import FunctionTable
 
 _WILD: Final = frozenset("*?")
 _RECEIVER: Final = re.compile(r"\(\*[^()*?]+\)")
@@ -51,6 +54,12 @@ def compile_pattern(text: str) -> Pattern:
     if _WILD.isdisjoint(text):
         return Pattern(text, True, text.__eq__)
     return Pattern(text, _is_method(text), re.compile(glob(text), re.DOTALL).fullmatch)
+
+
+def rows_matching(functions: FunctionTable, pattern: Pattern) -> Sequence[int]:
+    """Rows of the function table: of exactly that name if there are any, else all that match."""
+    exact = functions.rows_named(pattern.text) if pattern.literal else ()
+    return exact or functions.select(pattern.matches)
 
 
 def _is_method(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from undergo.errors import UsageError
-from undergo.plan.patterns import Pattern, compile_pattern, nothing_matches
+from undergo.plan.patterns import Pattern, compile_pattern, nothing_matches, rows_matching
 from undergo.plan.probe_plan import FunctionPlan, Issue, ProbePlan, Role
 from undergo.plan.runtime_sites import runtime_sites
 from undergo.plan.sets import NO_SETS, Sets, is_set, members
@@ -91,8 +91,8 @@ def _select(executable: GoExecutable, patterns: Sequence[str], sets: Sets) -> tu
         rows.update(found)
         issues += more
     for pattern in compiled:
-        exact = functions.rows_named(pattern.text) if pattern.literal else ()
-        chosen = _without_wrappers(functions, exact or functions.select(pattern.matches))
+        chosen = _without_wrappers(functions, rows_matching(functions, pattern))
+        exact = pattern.literal and functions.rows_named(pattern.text)
         inlined = {} if exact else _only_inlined(executable, pattern)
         if not chosen and not inlined:
             raise nothing_matches(pattern, functions.names, executable.inlined.counts)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from undergo.errors import UsageError
 from undergo.goexe.function import is_method
 from undergo.goexe.functions import without_type_arguments
-from undergo.plan.patterns import compile_pattern
+from undergo.plan.patterns import compile_pattern, rows_matching
 from undergo.plan.probe_plan import Issue
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def _members(
                 found, more = _members(executable, text, sets, (*within, name))
                 issues += more
             else:
-                pattern = compile_pattern(text)
-                exact = functions.rows_named(text) if pattern.literal else ()
-                found = list(exact) or functions.select(pattern.matches)
+                found = list(rows_matching(functions, compile_pattern(text)))
             rows.update(found)
         return _proper(executable, rows), issues
     if name == "@module":
