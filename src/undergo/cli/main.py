@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from undergo import __version__
-from undergo.errors import UndergoError
+from undergo.errors import UndergoError, UsageError
 
 #: Name -> one-line help; static, so that --help imports no command.
 COMMANDS = {
@@ -62,13 +62,19 @@ def group() -> None:
 def main() -> None:
     """Entry point. Exit codes: 0 success, 2 usage, 3 target, 4 permission, 5 kernel, 1 anything else."""
     try:
-        group.main(standalone_mode=False)
+        group.main(prog_name="undergo", standalone_mode=False)
     except UndergoError as error:
         fail(error)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
         sys.exit(130)
+    except click.UsageError as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.2 and later
+            error.show()
+            sys.exit(error.exit_code)
+        where = error.ctx.command_path if error.ctx else "undergo"
+        fail(UsageError(error.format_message(), f"see {where} --help"))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -127,3 +127,25 @@ def test_a_user_without_rights_is_told(build: Build) -> None:
         timeout=LIMIT,
     )
     assert_refused(done, 4, "sudo")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trace", "--slow", "soon"), ("--slow", "soon is no duration", "undergo trace --help")),
+        (("trace", "--nope"), ("--nope", "undergo trace --help")),
+        (("latency", "--max-keys", "0"), ("--max-keys", "1<=x<=250")),
+        (("states", "--state", "sleepy"), ("sleepy", "runnable")),
+        (("nope",), ("nope", "undergo --help")),
+        (("config",), ("-e", "undergo config --help")),
+    ],
+)
+def test_options_that_cannot_be(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    """What the command line says wrong is told like everything else, with where to look."""
+    assert_refused(undergo(*arguments), 2, *words)
+
+
+def test_no_arguments_at_all() -> None:
+    """They show the help, with examples."""
+    done = undergo()
+    assert (2, True) == (done.returncode, "Examples:" in done.stdout + done.stderr)
