@@ -5,6 +5,7 @@
      +- TargetError             exit 3   the executable or the process is not one we can trace
      |   +- NotElfError, NotGoError, ArchitectureError, TruncatedError, GoVersionError
      |   +- ProcessError        no such process, gone, another user's
+     +- RecordingError          exit 3   a recording that cannot be read, or not be written
      +- PermissionDeniedError   exit 4   what it takes is not allowed to this user
      +- KernelError             exit 5   the kernel lacks a feature or refused a program
 
@@ -76,3 +77,9 @@ class KernelError(UndergoError):
     def __init__(self, message: str, hint: str = "", detail: str = "") -> None:
         super().__init__(message, hint)
         self.detail = detail
+
+
+class RecordingError(UndergoError):
+    """A recording cannot be read, or cannot be written where it was to go."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""Recordings: what was traced, kept as Parquet files that anything can read."""
