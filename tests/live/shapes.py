@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FUNCTIONS: Final = 420  # without those of HEAD
+MAPS: Final = 60  # functions with maps
 CALLS: Final = 3  # of each
 
 HEAD: Final = """\
@@ -257,6 +258,41 @@ class Program:
                 lambda r: r.choice(["nil", *[f"values.Ptr[{of.go}]({of.value(r)})"] * 3]),
             )
         return self.struct(depth - 1)
+
+    def map(self) -> Shape:
+        """A map: keys of every kind, elements of every shape; empty, small, large, with entries taken out again."""
+        r = self.random
+        kinds: list[tuple[str, Callable[[int], str]]] = [
+            ("int", str),
+            ("int8", str),
+            ("string", lambda n: f'"{"k" * n}{n}"'),
+            ("Point", lambda n: f"Point{{{n}, {-n}}}"),
+            ("[2]uint16", lambda n: f"[2]uint16{{{n}, 7}}"),
+            ("[17]int64", lambda n: f"[17]int64{{{n}, 16: 5}}"),  # behind a pointer
+            ("any", lambda n: f'any("{n}")' if n % 2 else f"any({n})"),
+            ("float64", lambda n: f"{n}.5"),
+            ("bool", lambda n: "true" if n % 2 else "false"),
+            ("Name", lambda n: f'Name("{n}")'),
+            ("struct{}", lambda n: "struct{}{}"),
+        ]
+        go, key = r.choice(kinds)
+        most = {"bool": 2, "struct{}": 1}.get(go, 30)
+        of = self.shape(2)
+        if r.random() < 0.1:
+            of = Shape("[40]int32", lambda r: f"[40]int32{{{r.randint(0, 9)}, 39: 1}}")
+        if r.random() < 0.15:
+            of = Shape("map[string]int", _choice("nil", 'map[string]int{"a": 1}'))
+        name = f"map[{go}]{of.go}"
+
+        def value(r: random.Random) -> str:
+            count = min(most, r.choice([-1, 0, 1, 2, 3, 5, 8, 9, 30]))
+            if count < 0:
+                return "nil"
+            made = f"{name}{{{', '.join(f'{key(n)}: {of.value(r)}' for n in range(count))}}}"
+            less = f"{name}{{{key(0)}: {of.value(r)}}}"
+            return f"values.Less({made}, {less})" if r.random() < 0.3 else made
+
+        return Shape(name, value)
 
     def struct(self, depth: int = 2) -> Shape:
         """A new struct type, sometimes without a name."""
@@ -575,6 +611,8 @@ def differences(truth: Any, seen: Any, given: Given = Given(), at: str = "") -> 
         yield from _elements(truth, seen, given, at)
     elif kind == "pointer":
         yield from _pointed(truth, seen, given, at)
+    elif kind == "map":
+        yield from _entries(truth, seen, given, at)
     elif kind == "dynamic":
         if not isinstance(seen, dict) or truth[1] != seen.get("type"):
             yield f"{at}: {truth}, seen {seen}"
@@ -656,6 +694,30 @@ def _elements(truth: Any, seen: Any, given: Given, at: str) -> Iterator[str]:
             yield from differences(value, each, given, f"{at}[{index}]")
 
 
+def _entries(truth: Any, seen: Any, given: Given, at: str) -> Iterator[str]:
+    """Some entries of a map, whichever; all if they are few."""
+    _, length, pairs = truth
+    count = min(length, given.elements)
+    if not given.depth and length:
+        count = 0
+    shown = seen.get("entries", []) if isinstance(seen, dict) else None
+    if shown is None or seen.get("length") != length or len(shown) != count:
+        yield f"{at}: a map of {length}, seen {seen}"
+        return
+    left, deeper = list(pairs), replace(given, depth=given.depth - 1, direct=False)
+    for pair in shown:
+        same = (
+            number
+            for number, own in enumerate(left)
+            if not any(one for part in (0, 1) for one in differences(own[part], pair[part], deeper))
+        )
+        number = next(same, None)
+        if number is None:
+            yield f"{at}: no entry {pair} among {left}"
+            return
+        del left[number]
+
+
 def _leads_elsewhere(truth: Any) -> bool:
     match truth:
         case ["struct", fields]:
@@ -692,6 +754,9 @@ def write(folder: Path, old: bool = False, seed: int = 1) -> None:
             [each for each in choice if each.go not in ("Where", "time.Time", "*time.Time")], 4
         )
         program.generic(FUNCTIONS + number, list(GENERIC)[number % len(GENERIC)], chosen)
+    for number in range(MAPS):
+        of = program.map()
+        program.declare(FUNCTIONS + 16 + number, "plain", [of, program.shape(1)], [of])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "main.go").write_text(program.text())
 

@@ -27,6 +27,14 @@ struct {
 	__type(value, struct op_range);
 } dynamic_types SEC(".maps");
 
+/* What OP_FIND looks for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct text);
+} texts SEC(".maps");
+
 /* By function: which ops. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -59,6 +67,14 @@ static __always_inline __u64 word_at(struct scratch *scratch, __u32 place)
 {
 	asm volatile("" : "+r"(place));
 	return *(__u64 *)&scratch->record.bytes[place & (CAPTURE_DATA - 1)];
+}
+
+/* Memory of the target; what is not resident is waited for where that can be. False: it could not be read. */
+static __always_inline bool read_memory(void *to, __u32 size, __u64 from)
+{
+	if (!bpf_probe_read_user(to, size, (void *)from))
+		return true;
+	return may_sleep && !bpf_copy_from_user(to, size, (void *)from);
 }
 
 /* The piece that an op calls by this number; NULL if it does not reach so far. */
@@ -167,6 +183,160 @@ static __always_inline bool next_range(struct scratch *scratch)
 	return true;
 }
 
+/* Reads a key or an element to the end of a piece; false if there is no room, or it cannot be read. */
+static __always_inline bool append(struct scratch *scratch, struct piece *piece, __u64 from, __u32 size)
+{
+	__u32 at = scratch->cursor;
+
+	if (at + size > CAPTURE_DATA - 64) {
+		piece->state = PIECE_NO_ROOM;
+		return false;
+	}
+	asm volatile("" : "+r"(size), "+r"(at));
+	size &= 2 * CAPTURE_ENTRY - 1;
+	if (size > CAPTURE_ENTRY)
+		size = CAPTURE_ENTRY;
+	if (size && !read_memory(&scratch->record.bytes[at & (CAPTURE_DATA - 1)], size, from)) {
+		piece->state = PIECE_UNREADABLE;
+		return false;
+	}
+	size = (size + 7) & ~7U;
+	piece->length += size;
+	scratch->cursor += size;
+	return true;
+}
+
+/* Where a map's groups are, and how many slots they have; false if there are none to look at. */
+static __always_inline bool find_groups(struct scratch *scratch, const struct op *op, struct piece *piece)
+{
+	__u64 groups = 1, directory[2], beside;
+	__u32 place;
+
+	piece->state = PIECE_ABSENT;
+	if (!holder_of(scratch, op->from, op->at, 16, &place))
+		return false;
+	scratch->groups = word_at(scratch, place);
+	if (op->kind == OP_BUCKETS) {
+		beside = word_at(scratch, place - 8) >> 8 & 0xff; /* hmap.B: there are 2^B buckets */
+		groups = beside < 8 ? 1 << (beside & 7) : CAPTURE_SLOTS;
+	} else if (op->kind == OP_GROUPS && word_at(scratch, place + 8)) {
+		/* a directory of tables: table.groups is {data, lengthMask} at 16 */
+		piece->state = PIECE_UNREADABLE;
+		if (!read_memory(&beside, sizeof(beside), scratch->groups) ||
+		    !read_memory(directory, sizeof(directory), beside + 16))
+			return false;
+		scratch->groups = directory[0];
+		groups = directory[1] + 1;
+	} else if (op->kind == OP_FIND) {
+		scratch->slots = op->wanted;
+		return true;
+	}
+	piece->state = PIECE_NIL;
+	if (!scratch->groups)
+		return false;
+	scratch->slots = groups < CAPTURE_SLOTS / 8 ? groups * 8 : CAPTURE_SLOTS;
+	return true;
+}
+
+/* One slot of a map; false if there are no more to look at. */
+static __always_inline bool fetch_slot(struct scratch *scratch, const struct op *op, struct piece *piece)
+{
+	__u32 slot = scratch->slot, in_group = slot & 7, byte;
+	__u64 group = scratch->groups + (slot >> 3) * op->group;
+
+	if (!in_group && !read_memory(&scratch->control, sizeof(scratch->control), group)) {
+		piece->state = PIECE_UNREADABLE;
+		return false;
+	}
+	/* runtime/map.go: a tophash below minTopHash, 5, is none; maps/group.go: the uppermost bit is of slots not used */
+	byte = scratch->control >> 8 * in_group & 0xff;
+	if (op->kind == OP_BUCKETS ? byte < 5 : byte & 0x80)
+		return true;
+	if (!append(scratch, piece, group + (op->offset & 0xffff) + in_group * (op->stride & 0xffff),
+		    op->size & 0xffff) ||
+	    !append(scratch, piece, group + (op->offset >> 16) + in_group * (op->stride >> 16),
+		    op->size >> 16))
+		return false;
+	scratch->entries++;
+	return scratch->entries < op->wanted;
+}
+
+/* One pair of strings; false if it was the one, or there are no more. */
+static __always_inline bool compare_pair(struct scratch *scratch, const struct op *op, struct piece *piece)
+{
+	__u32 at = op->at + scratch->slot * 32, key = op->size, place, size;
+	struct text *text = bpf_map_lookup_elem(&texts, &key);
+	__u64 words[8] = {}, *bytes, differs = 0;
+
+	if (!text || !holder_of(scratch, op->from, at, 32, &place))
+		return false;
+	if (word_at(scratch, place + 8) != text->length)
+		return true;
+	size = text->length;
+	asm volatile("" : "+r"(size));
+	size &= 2 * sizeof(words) - 1;
+	if (size > sizeof(words))
+		size = sizeof(words);
+	if (size && !read_memory(words, size, word_at(scratch, place)))
+		return true;
+	for (__u32 word = 0; word < 8; word++)
+		differs |= words[word] ^ text->words[word];
+	if (differs)
+		return true;
+	at = scratch->cursor;
+	asm volatile("" : "+r"(at));
+	bytes = (__u64 *)&scratch->record.bytes[at & (CAPTURE_DATA - 1)];
+	bytes[0] = word_at(scratch, place + 16);
+	bytes[1] = word_at(scratch, place + 24);
+	piece->state = PIECE_READ;
+	piece->length = 16;
+	scratch->cursor += 16;
+	return false;
+}
+
+/*
+ * An op that takes a step for each slot or pair, so that no loop is in it: the first step begins its piece.
+ * Not static: the verifier then looks at it once. 1 if nothing more can be read.
+ */
+__noinline int fetch_entry(struct scratch *scratch, struct op *op)
+{
+	__u32 number, place;
+	struct piece *piece;
+	bool more;
+
+	if (!scratch || !op)
+		return 1;
+	number = scratch->piece;
+	asm volatile("" : "+r"(number));
+	number &= CAPTURE_PIECES - 1;
+	if (!scratch->slots) {
+		place = scratch->cursor;
+		if (place + sizeof(*piece) + sizeof(struct dynamic_piece) > CAPTURE_DATA - 64)
+			return 1;
+		scratch->places[number] = place;
+		piece = piece_at(scratch, place);
+		piece->length = 0;
+		scratch->cursor = place + sizeof(*piece);
+		scratch->slot = 0;
+		scratch->entries = 0;
+		more = find_groups(scratch, op, piece);
+		if (more)
+			piece->state = op->kind == OP_FIND ? PIECE_ABSENT : PIECE_READ;
+	} else {
+		piece = piece_at(scratch, scratch->places[number]);
+		more = op->kind == OP_FIND ? compare_pair(scratch, op, piece)
+					   : fetch_slot(scratch, op, piece);
+		scratch->slot++;
+		more = more && scratch->slot < scratch->slots;
+	}
+	if (!more) {
+		scratch->slots = 0;
+		scratch->op++;
+		scratch->piece++;
+	}
+	return 0;
+}
+
 static long fetch_one(__u32 step, struct scratch **context)
 {
 	struct scratch *scratch = *context;
@@ -182,6 +352,12 @@ static long fetch_one(__u32 step, struct scratch **context)
 	op = bpf_map_lookup_elem(&ops, &index);
 	if (!op)
 		return 1;
+	if (op->kind > OP_DYNAMIC) {
+		long done = fetch_entry(scratch, op);
+
+		asm volatile("" : "+r"(done));
+		return done & 1; /* else the compiler knows that this is a bool, and the verifier does not */
+	}
 	scratch->op = index + 1;
 	scratch->piece = number + 1;
 	asm volatile("" : "+r"(number));
@@ -211,8 +387,7 @@ static long fetch_one(__u32 step, struct scratch **context)
 		size = CAPTURE_READ;
 	piece->state = PIECE_UNREADABLE;
 	if (size &&
-	    bpf_probe_read_user(&scratch->record.bytes[(cursor & (CAPTURE_DATA - 1)) + sizeof(*piece)], size,
-				(void *)from))
+	    !read_memory(&scratch->record.bytes[(cursor & (CAPTURE_DATA - 1)) + sizeof(*piece)], size, from))
 		return 0;
 	piece->state = PIECE_READ;
 	piece->length = size;
@@ -226,7 +401,7 @@ __noinline int fetch_all(struct scratch *scratch)
 	if (!scratch)
 		return 0;
 	if (has_bpf_loop) {
-		bpf_loop(CAPTURE_PIECES + CAPTURE_DYNAMIC, fetch_one, &scratch, 0);
+		bpf_loop(CAPTURE_PIECES + CAPTURE_DYNAMIC + CAPTURE_STEPS, fetch_one, &scratch, 0);
 	} else {
 		for (int i = 0; i < CAPTURES_WITHOUT_LOOP; i++)
 			if (fetch_one(i, &scratch))
@@ -255,14 +430,14 @@ static __always_inline void give_back(struct scratch *scratch)
 }
 
 /* The registers that Go passes values in, in its order, are the first piece of every capture. */
-static __always_inline void fetch_registers(struct scratch *scratch, const struct pt_regs *regs)
+static __always_inline void fetch_registers(struct scratch *scratch, const struct pt_regs *regs, __u64 g)
 {
 	struct piece *piece = (struct piece *)scratch->record.bytes;
 	__u64 *values = (__u64 *)&scratch->record.bytes[sizeof(*piece)];
 
 	scratch->places[0] = 0;
 	piece->state = PIECE_READ;
-	piece->length = 9 * 8;
+	piece->length = CAPTURE_REGISTERS * 8;
 	values[0] = regs->ax;
 	values[1] = regs->bx;
 	values[2] = regs->cx;
@@ -272,10 +447,12 @@ static __always_inline void fetch_registers(struct scratch *scratch, const struc
 	values[6] = regs->r9;
 	values[7] = regs->r10;
 	values[8] = regs->r11;
+	values[9] = g;
+	values[10] = regs->dx;
 }
 
 /* Runs ops at a probe; their pieces are then in the scratch. */
-static __always_inline void fetch(struct scratch *scratch, const struct pt_regs *regs, __u64 cookie,
+static __always_inline void fetch(struct scratch *scratch, const struct pt_regs *regs, __u64 cookie, __u64 g,
 				  __u32 first, __u32 count)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -283,20 +460,21 @@ static __always_inline void fetch(struct scratch *scratch, const struct pt_regs 
 	scratch->cfa = regs->sp + COOKIE_SP_TO_CFA(cookie);
 	scratch->op = first;
 	scratch->end = first + count;
-	scratch->cursor = sizeof(struct piece) + 9 * 8;
+	scratch->cursor = sizeof(struct piece) + CAPTURE_REGISTERS * 8;
 	scratch->piece = 1;
 	scratch->self = 0;
 	scratch->base = 1;
 	scratch->queued = 0;
 	scratch->begun = 0;
+	scratch->slots = 0;
 	scratch->executable = COOKIE_EXECUTABLE(cookie);
 	scratch->record.bias = task->mm->start_code - layout_of(cookie)->code_start;
-	fetch_registers(scratch, regs);
+	fetch_registers(scratch, regs, g);
 	fetch_all(scratch);
 }
 
 /* What a call was given, or what it gives back. */
-static __always_inline void capture(const struct pt_regs *regs, __u64 cookie, __u64 id, bool at_exit)
+static __always_inline void capture(const struct pt_regs *regs, __u64 cookie, __u64 g, __u64 id, bool at_exit)
 {
 	__u32 func = COOKIE_FUNC(cookie);
 	struct captured *what = bpf_map_lookup_elem(&captured, &func);
@@ -311,7 +489,7 @@ static __always_inline void capture(const struct pt_regs *regs, __u64 cookie, __
 		__sync_fetch_and_add(&captures_lost, 1);
 		return;
 	}
-	fetch(scratch, regs, cookie, at_exit ? what->exit_first : what->entry_first,
+	fetch(scratch, regs, cookie, g, at_exit ? what->exit_first : what->entry_first,
 	      at_exit ? what->exit_count : what->entry_count);
 	scratch->record.id = id;
 	scratch->record.func = func;

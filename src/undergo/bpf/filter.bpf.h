@@ -130,7 +130,8 @@ __noinline int tests_hold(struct scratch *scratch, __u32 first, __u64 wall)
 }
 
 /* Whether a call is wanted, by what is known at its entry or at its return. */
-static __always_inline bool wanted_call(const struct pt_regs *regs, __u64 cookie, __u64 wall, bool at_exit)
+static __always_inline bool wanted_call(const struct pt_regs *regs, __u64 cookie, __u64 g, __u64 wall,
+					bool at_exit)
 {
 	__u32 func = COOKIE_FUNC(cookie);
 	struct filter *filter = bpf_map_lookup_elem(&filters, &func);
@@ -148,7 +149,7 @@ static __always_inline bool wanted_call(const struct pt_regs *regs, __u64 cookie
 		__sync_fetch_and_add(&untested, 1);
 		return false;
 	}
-	fetch(scratch, regs, cookie, at->op, at->ops);
+	fetch(scratch, regs, cookie, g, at->op, at->ops);
 	holds = tests_hold(scratch, at->test, wall);
 	give_back(scratch);
 	return holds;
@@ -232,7 +233,7 @@ __noinline int value_of(struct scratch *scratch, const struct by *by)
 }
 
 /* What row a call belongs to, as known at its entry. */
-static __always_inline __u32 row_of(const struct pt_regs *regs, __u64 cookie)
+static __always_inline __u32 row_of(const struct pt_regs *regs, __u64 cookie, __u64 g)
 {
 	__u32 func = COOKIE_FUNC(cookie);
 	struct by *by = bpf_map_lookup_elem(&by_functions, &func);
@@ -244,7 +245,7 @@ static __always_inline __u32 row_of(const struct pt_regs *regs, __u64 cookie)
 	scratch = take_scratch();
 	if (!scratch)
 		return BY_UNREAD;
-	fetch(scratch, regs, cookie, by->op, by->ops);
+	fetch(scratch, regs, cookie, g, by->op, by->ops);
 	number = value_of(scratch, by);
 	give_back(scratch);
 	return number;

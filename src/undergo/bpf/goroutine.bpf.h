@@ -35,6 +35,7 @@ struct who {
 	__u32 tgid;
 	__u32 on_g0;
 	__u64 goid;
+	__u64 g; /* of the user's goroutine */
 	__u64 stack_hi;
 };
 
@@ -88,11 +89,13 @@ static __always_inline int identify(struct who *who, struct pt_regs *regs, __u64
 	goroutine_key_of(&who->key, g, who->tgid);
 	who->stack_hi = head.words[1];
 	who->goid = g_word(&head, layout->g_goid);
+	who->g = g;
 	if (unlikely(!who->goid)) {
 		who->on_g0 = 1;
 		if (bpf_probe_read_user(&curg, sizeof(curg),
 					(void *)(g_word(&head, layout->g_m) + layout->m_curg)))
 			return DROP_G_UNREADABLE;
+		who->g = curg;
 		if (curg)
 			bpf_probe_read_user(&who->goid, sizeof(who->goid), (void *)(curg + layout->g_goid));
 	}

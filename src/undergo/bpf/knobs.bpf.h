@@ -14,6 +14,7 @@ const volatile bool watch_states; /* every goroutine's status changes */
 const volatile __u32 wanted_states; /* bits of enum go_status; 0: all */
 const volatile __u64 wanted_slots; /* bits of wait slots; 0: all */
 const volatile bool has_bpf_loop;
+const volatile bool may_sleep; /* programs that read values were loaded so that they may wait for memory */
 const volatile __u64 min_duration; /* ns; shorter calls are filtered */
 const volatile __u32 max_depth; /* calls with this many traced callers or more are filtered */
 const volatile __u64 wakeup_bytes; /* the reader is woken when this much is waiting */

@@ -101,7 +101,7 @@ int call_entry(struct pt_regs *regs)
 		return 0;
 	/* Counted before anything is allocated: a full table loses times, never counts. */
 	add(&tally->hits, 1);
-	if (filter_calls && cause < 0 && !wanted_call(regs, cookie, 0, false)) {
+	if (filter_calls && cause < 0 && !wanted_call(regs, cookie, who.g, 0, false)) {
 		add(&tally->filtered, 1);
 		return 0;
 	}
@@ -117,9 +117,9 @@ int call_entry(struct pt_regs *regs)
 			if ((capture_values || by_most) && cause < 0 && goroutine->open) {
 				frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 				if (frame && by_most)
-					frame->by = row_of(regs, cookie);
+					frame->by = row_of(regs, cookie, who.g);
 				if (frame && capture_values)
-					capture(regs, cookie, frame->id, false);
+					capture(regs, cookie, who.g, frame->id, false);
 			}
 			if (cause < 0 && COOKIE_FLAGS(cookie) & COOKIE_BARE_RET)
 				unwind(goroutine, &who.key, depth, who.tid, now, END_RETURN);
@@ -162,10 +162,10 @@ int call_exit(struct pt_regs *regs)
 			frame = frame_at(goroutine, &who.key, goroutine->open - 1);
 	}
 	matched = frame && frame->depth == depth && frame->func == func;
-	if (matched && filter_calls && !wanted_call(regs, cookie, now - frame->start, true))
+	if (matched && filter_calls && !wanted_call(regs, cookie, who.g, now - frame->start, true))
 		frame->rejected = 1;
 	else if (matched && capture_values)
-		capture(regs, cookie, frame->id, true);
+		capture(regs, cookie, who.g, frame->id, true);
 	if (matched)
 		close_frame(goroutine, &who.key, frame, now, TID_AND_END(who.tid, END_RETURN));
 	if (goroutine && goroutine->goid == who.goid) {

@@ -272,13 +272,20 @@ struct function_key {
 #define CAPTURE_DATA 4096 /* bytes of one event; a power of two */
 #define CAPTURE_READ 1024 /* bytes of one piece, at most; a power of two */
 #define SCRATCHES_PER_CPU 4
-#define CAPTURES_WITHOUT_LOOP 24 /* pieces where the kernel has no bpf_loop */
+#define CAPTURE_REGISTERS 11 /* words of the first piece: what Go passes values in, then g, then DX */
+#define CAPTURE_SLOTS 64 /* of a map that are looked at; a group has 8 */
+#define CAPTURE_STEPS 512 /* through maps and pairs, of one event */
+#define CAPTURE_ENTRY 128 /* bytes of a map's key or element: longer ones are behind a pointer */
+#define CAPTURES_WITHOUT_LOOP 24 /* steps where the kernel has no bpf_loop */
 
 enum op_kind {
 	OP_STACK, /* size bytes at the CFA + offset */
 	OP_POINTED, /* size bytes where a pointer points, + offset */
 	OP_COUNTED, /* a pointer and a count: count * stride bytes, at most size */
 	OP_DYNAMIC, /* what an interface holds: the ops of its type follow, once all others are done */
+	OP_BUCKETS, /* the first entries of a map up to Go 1.23; `at` is where runtime.hmap has `buckets` */
+	OP_GROUPS, /* the same since Go 1.24; `at` is where internal/runtime/maps.Map has `dirPtr` */
+	OP_FIND, /* of pairs of strings the second, whose first is the text `size` */
 };
 
 struct op {
@@ -288,6 +295,14 @@ struct op {
 	__u32 size;
 	__u32 stride; /* OP_DYNAMIC: where the data word is, number of the piece << 16 | bytes from its start */
 	__u32 offset;
+	/* Of maps: size, stride and offset are the keys' in a group of 8 slots, and the elements' << 16. */
+	__u16 wanted; /* entries, or pairs; what they leave lies side by side, each part in whole words */
+	__u16 group; /* bytes from one group to the next */
+};
+
+struct text {
+	__u64 length;
+	__u64 words[8]; /* FILTER_TEXT bytes */
 };
 
 /* What an OP_DYNAMIC leaves. In the ops of the type this is piece 0, and the first one they leave is piece 1. */
@@ -422,6 +437,13 @@ struct scratch {
 	__u32 queued;
 	__u32 begun; /* of those queued */
 	__u64 cfa;
+	/* a map that is looked at: slots 0: none is */
+	__u32 slots;
+	__u32 slot; /* the next one */
+	__u32 entries; /* that were found */
+	__u32 unused;
+	__u64 groups;
+	__u64 control; /* a byte for each slot of the group */
 	struct {
 		__u32 op;
 		__u32 end;

@@ -13,6 +13,7 @@ from undergo.cli.targets import Targets
 from undergo.errors import TruncatedError
 from undergo.events.values import Runtime
 from undergo.goexe.executable import GoExecutable
+from undergo.goexe.maps import map_layout
 from undergo.goexe.types import Types, TypeTable
 from undergo.kernel.session import Session
 from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of, dynamic_capture, registers
@@ -42,7 +43,7 @@ capture_options = chain(
         type=click.IntRange(0, 64),
         default=3,
         show_default=True,
-        help="elements of a slice or array that are read",
+        help="elements of a slice, array or map that are read",
     ),
 )
 
@@ -97,7 +98,7 @@ class Captures:
             if address in runtime.dynamic or address in runtime.refused:
                 continue
             try:
-                capture = dynamic_capture(runtime.types[address], runtime.types, self.limits)
+                capture = dynamic_capture(runtime.types[address], runtime.types, self.limits, runtime.maps)
             except TruncatedError:
                 runtime.refused.add(address)  # made while the program ran: the file does not describe it
                 continue
@@ -150,7 +151,9 @@ def capture_all(
             if known is None:
                 continue
             signature, types = known
-            capture = capture_of(signature, types, limits, args=args, results=results and whole)
+            capture = capture_of(
+                signature, types, limits, runtimes[index].maps, args=args, results=results and whole
+            )
             found[function.id] = capture, types, runtimes[index]
             left_out = sum(each.left_out for each in (capture.entry, capture.exit) if each)
             if left_out:
@@ -167,4 +170,5 @@ def runtime_of(executable: GoExecutable, described: Described) -> Runtime:
         found = executable.functions.find(address)
         return found.name if found is not None else ""
 
-    return Runtime(described.runtime_types, function_at)
+    build = executable.build
+    return Runtime(described.runtime_types, map_layout(build.version, build.go_version), function_at)

@@ -10,9 +10,10 @@ from typing import Final
 
 import numpy as np
 
+from undergo.goexe.maps import MapLayout, Stored
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, Types
-from undergo.plan.capture import Capture, FunctionCapture, Reading, Target
+from undergo.plan.capture import Capture, FunctionCapture, Reading, Target, whole_words
 
 
 class PieceState(IntEnum):
@@ -73,10 +74,18 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A map's number of entries, or a channel's number of elements and its capacity."""
+    """A channel's number of elements and its capacity, or the number of entries of a map that is not looked into."""
 
     length: int
     capacity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A map: some of `length` entries."""
+
+    items: tuple[tuple[Value, Value], ...]
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class Func:
 
 
 NIL: Final = None
-Value = Missing | Scalar | Text | Several | Struct | Pointer | Sized | Dynamic | Func | None
+Value = Missing | Scalar | Text | Several | Struct | Pointer | Sized | Entries | Dynamic | Func | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ class Runtime:
     """What addresses mean in one executable, as linked, and what is read of values in interfaces."""
 
     types: RuntimeTypes
+    maps: MapLayout
     function_at: Callable[[int], str]
     #: by the address of the type; grows as types are met
     dynamic: dict[int, Capture] = field(default_factory=dict)
@@ -314,7 +324,7 @@ class _Values:
             return Missing(_WHY.get(state, "not read"))
         first = int.from_bytes(data[:8], "little")
         if kind == Kind.MAP:
-            return Sized(first)
+            return self._map(first, target.inside.get(0))
         if kind == Kind.CHAN:
             return Sized(first, int.from_bytes(data[8:16], "little"))
         return Func(self._runtime.function_at(first - self._bias))
@@ -340,6 +350,31 @@ class _Values:
         count = len(data) // elem.size if elem.size else 0
         items = (self._value(elem, data, n * elem.size, target.inside, {}) for n in range(count))
         return Several(tuple(items), length)
+
+    def _map(self, length: int, entries: Target | None) -> Value:
+        if entries is None or entries.slots is None or not length:
+            return Sized(length) if length else Entries((), 0)
+        state, data = self._piece(entries.piece)
+        if state in (PieceState.UNREADABLE, PieceState.NO_ROOM) and not data:
+            return Sized(length)
+        found, at = [], 0
+        keys, elems = entries.slots.keys, entries.slots.elems
+        step = whole_words(keys.size) + whole_words(elems.size)
+        # an entry of no bytes at all leaves none
+        count = len(data) // step if step else 1
+        for _ in range(count):
+            key = self._stored(keys, data, at, entries.inside)
+            found.append((key, self._stored(elems, data, at + whole_words(keys.size), entries.inside)))
+            at += step
+        return Entries(tuple(found), length)
+
+    def _stored(self, of: Stored, data: bytes, at: int, inside: Mapping[int, Target]) -> Value:
+        if not of.indirect:
+            return self._value(of.type, data, at, inside, {})
+        state, data = self._piece(inside[at].piece) if at in inside else (PieceState.ABSENT, b"")
+        if state != PieceState.READ:
+            return Missing(_WHY.get(state, "not read"))
+        return self._value(of.type, data, 0, inside[at].inside, {})
 
     def _interface(self, words: Sequence[int], target: Target | None) -> Value:
         if not words[0]:

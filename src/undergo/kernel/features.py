@@ -15,7 +15,7 @@ from undergo.kernel.libbpf import BPF_TRACE_UPROBE_MULTI, bpf, create_uprobe_mul
 _MAP_CREATE, _PROG_LOAD = 0, 5
 _TYPE_KPROBE = 2
 _RINGBUF = 27
-_SLEEPABLE = 1 << 4
+SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE, include/uapi/linux/bpf.h
 #: cap_bpf etc., include/uapi/linux/capability.h
 CAPABILITIES = {
     "CAP_SYS_ADMIN": 21,
@@ -120,7 +120,7 @@ def has_cookies() -> bool | None:
 @cache
 def has_sleepable() -> bool | None:
     """Sleepable uprobe programs (Linux 6.0)."""
-    return _try_program(_EXIT_0, flags=_SLEEPABLE)
+    return _try_program(_EXIT_0, flags=SLEEPABLE)
 
 
 @cache

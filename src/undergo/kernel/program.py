@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from undergo.errors import KernelError, PermissionDeniedError
 from undergo.kernel.btf import Btf
+from undergo.kernel.features import SLEEPABLE
 from undergo.kernel.libbpf import BPF_TRACE_UPROBE_MULTI, ffi, forget_said, lib, said
 
 _EPERM = 1
+_READERS = ("call_entry", "call_exit")
 _STATES_PER_GOROUTINE = 8  # rows of a goroutine's state, for which a call need not be open
 
 #: At most this much kernel memory for histograms, whatever the number of functions and processors.
@@ -45,13 +47,20 @@ class Settings:
     captured: int = 0  # functions with captures are numbered below this
     dynamic: int = 0  # types that interfaces may hold
     tests: int = 0  # of all filters; 0: no filters
+    texts: int = 0  # that are looked for
     filtered: int = 0  # functions with filters are numbered below this
     keys: int = 0  # values that rows are told apart by
     goroutines: int = 16_384
     deep_frames: int = 65_536
     functions: int = 1024  # rows of per-function tables
+    sleepable: bool = False  # programs that read values may wait for memory
     uprobe_multi: bool = True
     bpf_loop: bool = True
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether programs read what calls are given."""
+        return bool(self.capture_bytes or self.tests or self.keys)
 
     @property
     def streams(self) -> bool:
@@ -88,14 +97,17 @@ class Program:
             self._lib.bpf_program__set_autoload(program, name in settings.programs)
             if settings.uprobe_multi and self._section(program) == "uprobe":
                 self._lib.bpf_program__set_expected_attach_type(program, BPF_TRACE_UPROBE_MULTI)
+            if settings.reads_values and settings.sleepable and name in _READERS:
+                self._lib.bpf_program__set_flags(program, SLEEPABLE)
         self._size("records", settings.ring_bytes if settings.streams else 4096)
         self._size("captures", settings.capture_bytes or 4096)
         self._size("ops", max(settings.ops, 1))
         self._size("captured", max(settings.captured, 1))
         self._size("dynamic_types", max(settings.dynamic, 1))
         scratches = self._lib.libbpf_num_possible_cpus() * SCRATCHES_PER_CPU
-        self._size("scratches", scratches if settings.capture_bytes or settings.tests or settings.keys else 1)
+        self._size("scratches", scratches if settings.reads_values else 1)
         self._size("tests", max(settings.tests, 1))
+        self._size("texts", max(settings.texts, 1))
         self._size("filters", max(settings.filtered, 1))
         self._size("by_functions", max(settings.filtered, 1))
         self._size("by_values", max(settings.keys, 1))
@@ -125,6 +137,7 @@ class Program:
             "watch_states": settings.watch_states,
             "wanted_states": settings.wanted_states,
             "wanted_slots": settings.wanted_slots,
+            "may_sleep": settings.sleepable,
             "has_bpf_loop": settings.bpf_loop,
             "min_duration": settings.min_duration,
             "max_depth": settings.max_depth,

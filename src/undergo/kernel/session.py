@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo.kernel.attach import PROGRAM_OF_ROLE, TRACEPOINTS, Probes
-from undergo.kernel.features import has_bpf_loop, has_uprobe_multi
+from undergo.kernel.features import has_bpf_loop, has_sleepable, has_uprobe_multi
 from undergo.kernel.program import Program, Settings, names
 from undergo.kernel.ring import CaptureRing, Ring
 from undergo.plan.capture import Capture, FunctionCapture
@@ -20,6 +20,7 @@ from undergo.plan.probe_plan import ProbePlan, Role
 
 INLINE_FRAMES = 8  # bpf/undergo.h
 BY_SHIFT, MAX_KEYS = 24, 250  # bpf/undergo.h
+TEXTS = 256  # that ops look for
 DYNAMIC_TYPES = 4096  # that interfaces hold
 _OF_TEST = ("kind", "relation", "on_true", "on_false", "on_unread", "piece", "at", "size", "value")
 DYNAMIC_OPS = 65_536  # for all of them together
@@ -101,6 +102,7 @@ class Session:
         programs = dict.fromkeys(name for role, name in PROGRAM_OF_ROLE.items() if role in roles)
         multi = has_uprobe_multi() if uprobe_multi is None else uprobe_multi
         self._ops = self._types_known = 0
+        self._texts: dict[bytes, int] = {}
         own = sum(len(c.ops) for each in wanted.captures.values() for c in (each.entry, each.exit) if c)
         self._ops_room = own + DYNAMIC_OPS if wanted.captures else 0
         made = [one for each in wanted.filters.values() for one in (each.entry, each.exit) if one]
@@ -126,10 +128,12 @@ class Session:
                 dynamic=DYNAMIC_TYPES if wanted.captures else 0,
                 captured=max(wanted.captures, default=-1) + 1,
                 tests=sum(len(one.tests) for one in made),
+                texts=TEXTS,
                 filtered=max((*wanted.filters, *wanted.keys), default=-1) + 1,
                 keys=rows - 2 if wanted.keys else 0,
                 goroutines=wanted.goroutines,
                 functions=max(64, functions * (processes + 1) * rows),
+                sleepable=bool(has_sleepable()),
                 uprobe_multi=multi,
                 bpf_loop=has_bpf_loop() if bpf_loop is None else bpf_loop,
             )
@@ -226,10 +230,21 @@ class Session:
         """Adds the ops of a capture or filter to those of the session; the number of the first."""
         op, first = self._program.btf.dtype("op"), self._ops
         for one in capture.ops:
-            fields = (one.kind, one.origin, one.at, one.size, one.stride, one.offset)
+            size = one.size if one.text is None else self._text(one.text)
+            fields = (one.kind, one.origin, one.at, size, one.stride, one.offset, one.wanted, one.group)
             self._program.put("ops", self._ops.to_bytes(4, "little"), np.array([fields], op).tobytes())
             self._ops += 1
         return first
+
+    def _text(self, text: bytes) -> int:
+        """The number of a text that ops look for."""
+        if text not in self._texts:
+            self._texts[text] = len(self._texts)
+            row = np.zeros(1, self._program.btf.dtype("text"))
+            row["length"] = len(text)
+            row["words"] = np.frombuffer(text.ljust(row["words"].nbytes, b"\0"), "<u8")
+            self._program.put("texts", self._texts[text].to_bytes(4, "little"), row.tobytes())
+        return self._texts[text]
 
     def add_dynamic(self, executable: int, type_: int, capture: Capture) -> bool:
         """From now on interfaces are looked into that hold this type; its address as linked. False: no room."""

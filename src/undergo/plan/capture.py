@@ -13,12 +13,16 @@ from enum import IntEnum
 from typing import Final
 
 from undergo.goexe.abi import INTEGER_REGISTERS, REGISTER_NAMES, Assigned, assign
+from undergo.goexe.maps import MapLayout, MapSlots, map_slots
 from undergo.goexe.types import POINTERS, GoType, Kind, Parameter, Signature, Types
 
 PIECES: Final = 128  # CAPTURE_PIECES of bpf/undergo.h
 MOST: Final = 1024  # CAPTURE_READ
 _REGISTERS: Final = 0  # the number of the piece with the registers
 _DATA_WORD: Final = 8  # where struct dynamic_piece has it
+#: What is read of a map itself: runtime.hmap or internal/runtime/maps.Map; both have the way to the groups at 16.
+_MAP_HEAD: Final = 32
+_MAP_GROUPS: Final = 16
 _TYPE_OF_ITAB: Final = 8  # internal/abi/iface.go: ITab.Type, after Inter
 
 
@@ -29,6 +33,9 @@ class OpKind(IntEnum):
     POINTED = 1
     COUNTED = 2
     DYNAMIC = 3
+    BUCKETS = 4
+    GROUPS = 5
+    FIND = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,9 @@ class Op:
     size: int = 0
     stride: int = 0
     offset: int = 0
+    wanted: int = 0  # entries of a map, or pairs
+    group: int = 0  # bytes
+    text: bytes | None = None  # that FIND looks for; the session numbers them
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class Limits:
 
     string: int = 64  # bytes of a string or []byte
     depth: int = 2  # pointers that are followed one after the other
-    elements: int = 3  # of slices and arrays
+    elements: int = 3  # of slices, arrays and maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class Target:
     piece: int
     type: GoType
     inside: Mapping[int, Target]
+    slots: MapSlots | None = None  # the piece has entries of a map, each a key and an element in whole words
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +116,13 @@ class FunctionCapture:
 
 
 def capture_of(
-    signature: Signature, types: Types, limits: Limits, *, args: bool, results: bool
+    signature: Signature, types: Types, limits: Limits, maps: MapLayout, *, args: bool, results: bool
 ) -> FunctionCapture:
-    """The captures of a function. `types` knows the types of the signature."""
+    """The captures of a function. `types` knows the types of the signature, `maps` is how it lays out maps."""
     at_entry, at_exit = assign(signature.parameters, signature.results, types)
     return FunctionCapture(
-        _capture(at_entry, types, limits, at_exit if results else ()) if args else None,
-        _capture(at_exit, types, limits) if results else None,
+        _capture(at_entry, types, limits, maps, at_exit if results else ()) if args else None,
+        _capture(at_exit, types, limits, maps) if results else None,
     )
 
 
@@ -126,13 +137,13 @@ def registers(*, args: bool, results: bool) -> tuple[FunctionCapture, Types]:
     return FunctionCapture(capture if args else None, capture if results else None), {0: word}
 
 
-def dynamic_capture(of: GoType, types: Types, limits: Limits) -> Capture:
+def dynamic_capture(of: GoType, types: Types, limits: Limits, maps: MapLayout) -> Capture:
     """What is read of a value of a type that an interface holds.
 
     To its ops the piece with the type and the data word is number 0. Pointers, and what consists of one, are
     themselves in the data word; it points to everything else.
     """
-    builder = _Builder(types, limits)
+    builder = _Builder(types, limits, maps)
     inside: dict[int, Target] = {}
     number, start = 0, _DATA_WORD
     if not _is_direct(of, types) and of.size:
@@ -154,9 +165,13 @@ def _is_direct(of: GoType, types: Types) -> bool:
 
 
 def _capture(
-    assigned: Sequence[Assigned], types: Types, limits: Limits, to_come: Sequence[Assigned] = ()
+    assigned: Sequence[Assigned],
+    types: Types,
+    limits: Limits,
+    maps: MapLayout,
+    to_come: Sequence[Assigned] = (),
 ) -> Capture:
-    builder = _Builder(types, limits)
+    builder = _Builder(types, limits, maps)
     given = [one for one in assigned if one.parameter.name != ".dict"]
     readings = builder.readings(given)
     dictionary = next((one for one in assigned if one.parameter.name == ".dict"), None)
@@ -188,6 +203,7 @@ class _Pending:
 class _Builder:
     types: Types
     limits: Limits
+    maps: MapLayout
     ops: list[Op] = field(default_factory=list)
     left_out: int = 0
     interfaces: set[int] = field(default_factory=set)
@@ -273,9 +289,10 @@ class _Builder:
                 self.read(value, Op(OpKind.POINTED, size=min(elem.size, MOST)), elem, value.depth - 1)
         elif of.kind == Kind.INTERFACE:
             self.interface(value)
-        elif of.kind in (Kind.MAP, Kind.FUNC):
-            # the number of entries comes first in both of Go's maps; a func value points to its code's address
-            self.read(value, Op(OpKind.POINTED, size=8), of)
+        elif of.kind == Kind.FUNC:
+            self.read(value, Op(OpKind.POINTED, size=8), of)  # it points to its code's address
+        elif of.kind == Kind.MAP:
+            self.map(value)
         elif of.kind == Kind.CHAN:
             self.read(value, Op(OpKind.POINTED, size=16), of)  # runtime.hchan: qcount, dataqsiz
 
@@ -301,6 +318,38 @@ class _Builder:
             return
         op = Op(OpKind.COUNTED, size=count * elem.size, stride=elem.size)
         self.read(value, op, elem, value.depth, 1 if elem.size == 1 else count)
+
+    def map(self, value: _Pending) -> None:
+        """Its head, which begins with the number of entries, and the first of these; they count as far as a pointer."""
+        self.read(value, Op(OpKind.POINTED, size=_MAP_HEAD), value.type)
+        head = value.inside.get(value.base)
+        if head is None or not value.depth or not self.limits.elements or not value.type.key:
+            return
+        slots = map_slots(value.type, self.types, self.maps)
+        kind = OpKind.BUCKETS if slots.layout is MapLayout.BUCKETS else OpKind.GROUPS
+        size, stride, offset = (
+            key | elem << 16
+            for key, elem in (
+                (slots.keys.size, slots.elems.size),
+                (slots.keys.stride, slots.elems.stride),
+                (slots.keys.at, slots.elems.at),
+            )
+        )
+        op = Op(kind, head.piece, _MAP_GROUPS, size, stride, offset, self.limits.elements, slots.size)
+        number = self.add(op)
+        if number is None:
+            return
+        inside: dict[int, Target] = {}
+        value.inside[value.base] = replace(head, inside={0: Target(number, value.type, inside, slots)})
+        at = 0
+        for _ in range(self.limits.elements):
+            for each in (slots.keys, slots.elems):
+                part = _Pending(each.type, number, _shifted(at), inside, at, value.depth - 1)
+                if each.indirect:
+                    self.read(part, Op(OpKind.POINTED, size=min(each.type.size, MOST)), each.type, part.depth)
+                else:
+                    self.pending.append(part)
+                at += whole_words(each.size)
 
     def interface(self, value: _Pending) -> None:
         """One word says which type, by way of an itab if the interface has methods; the other is or has the value."""
@@ -333,6 +382,11 @@ class _Builder:
             start = index * of.size
             if start + of.size <= op.size:
                 self.pending.append(_Pending(of, number, _shifted(start), inside, start, depth))
+
+
+def whole_words(size: int) -> int:
+    """`size` bytes as they lie in the piece with a map's entries."""
+    return (size + 7) // 8 * 8
 
 
 def _shifted(start: int) -> Callable[[int], int]:

@@ -11,6 +11,7 @@ from typing import Any
 from undergo.events.values import (
     Argument,
     Dynamic,
+    Entries,
     Func,
     Missing,
     Pointer,
@@ -70,6 +71,8 @@ def text(value: Value, of: GoType, types: Types, *, typed: bool = True) -> str:
             return f"{address:#x} -> {text(target, elem, types)}"
         case Sized(length, None):
             return f"{escape(short(of.name))}{{len {length:,}}}"
+        case Entries():
+            return _entries(value, of, types, typed)
         case Sized(length, capacity):
             return f"{escape(short(of.name))}{{len {length:,}, cap {capacity:,}}}"
         case Dynamic():
@@ -146,6 +149,30 @@ def _several(items: Sequence[Value], length: int, of: GoType, types: Types, type
         shown.append("…")
     count = f"len {length:,}: " if of.kind == Kind.SLICE and length else ""
     return f"{escape(short(of.name)) if typed else ''}{{{count}{', '.join(shown)}}}"
+
+
+def _entries(value: Entries, of: GoType, types: Types, typed: bool) -> str:
+    key, elem = types[of.key], types[of.elem]
+    items = _by_key(value.items)
+    shown = [f"{text(k, key, types, typed=False)}: {text(v, elem, types, typed=False)}" for k, v in items]
+    if len(shown) < value.length:
+        shown.append("…")
+    count = f"len {value.length:,}: " if value.length else ""
+    return f"{escape(short(of.name)) if typed else ''}{{{count}{', '.join(shown)}}}"
+
+
+def _by_key(items: Sequence[tuple[Value, Value]]) -> list[tuple[Value, Value]]:
+    """In the order of keys where they have one, as fmt prints maps; else as they lie in the map."""
+    orders = [_order(key) for key, _ in items]
+    if None in orders:
+        return list(items)
+    return [items[index] for index in sorted(range(len(items)), key=lambda index: orders[index] or ())]
+
+
+def _order(key: Value) -> tuple[bytes | int | float, ...] | None:
+    if isinstance(key, Text):
+        return (key.raw,)
+    return (key.value,) if isinstance(key, Scalar) and not isinstance(key.value, complex) else None
 
 
 def _struct(value: Struct, of: GoType, types: Types, typed: bool) -> str:
@@ -268,6 +295,10 @@ def encoded(value: Value, of: GoType, types: Types) -> Any:
             return {"pointer": f"{address:#x}", "value": encoded(target, types[of.elem], types)}
         case Sized(length, None):
             return {"length": length}
+        case Entries(items, length):
+            key, elem = types[of.key], types[of.elem]
+            pairs = [[encoded(k, key, types), encoded(v, elem, types)] for k, v in _by_key(items)]
+            return {"entries": pairs, "length": length}
         case Sized(length, capacity):
             return {"length": length, "capacity": capacity}
         case Dynamic(name, data, inner, known, table):

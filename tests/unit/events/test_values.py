@@ -11,6 +11,7 @@ import pytest
 from undergo.events.values import (
     Captured,
     CaptureDecoder,
+    Entries,
     Func,
     Missing,
     PieceState,
@@ -23,12 +24,13 @@ from undergo.events.values import (
     Text,
     Value,
 )
+from undergo.goexe.maps import MapLayout
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import Field, GoType, Kind, Parameter, Signature
 from undergo.plan.capture import Limits, capture_of
 
 INT, INT8, STRING, BYTE, BYTES, POINTER, ITEM, MAP, CHAN, FUNC, COMPLEX, PAIR, TRIPLE, MANY = range(1, 15)
-EMPTY, EMPTIES, FLOAT, MIXED, PARAM, STRINGS, TO_POINTER, ONE, NONE = range(15, 24)
+EMPTY, EMPTIES, FLOAT, MIXED, PARAM, STRINGS, TO_POINTER, ONE, NONE, ENTRIES = range(15, 25)
 TYPES = {
     INT: GoType("int", Kind.INT, 8),
     INT8: GoType("int8", Kind.INT8, 1),
@@ -38,6 +40,7 @@ TYPES = {
     POINTER: GoType("*main.Item", Kind.POINTER, 8, elem=ITEM),
     ITEM: GoType("main.Item", Kind.STRUCT, 16, fields=(Field("A", 0, INT8), Field("B", 8, INT))),
     MAP: GoType("map[string]int", Kind.MAP, 8),
+    ENTRIES: GoType("map[string]main.Item", Kind.MAP, 8, key=STRING, elem=ITEM),
     CHAN: GoType("chan int", Kind.CHAN, 8),
     FUNC: GoType("func()", Kind.FUNC, 8),
     COMPLEX: GoType("complex64", Kind.COMPLEX64, 8),
@@ -82,8 +85,8 @@ def decoder(given: list[int], results: list[int], dictionary: bool = False) -> C
     hidden = [Parameter(".dict", GoType("unsafe.Pointer", Kind.UNSAFE_POINTER, 8))] if dictionary else []
     parameters = [*hidden, *(Parameter(f"p{n}", TYPES[place]) for n, place in enumerate(given))]
     signature = Signature(tuple(parameters), tuple(Parameter("", TYPES[place]) for place in results))
-    capture = capture_of(signature, TYPES, Limits(), args=True, results=True)
-    runtime = Runtime(cast(RuntimeTypes, Names()), {0x400: "main.f"}.get)  # type: ignore[arg-type]
+    capture = capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=True, results=True)
+    runtime = Runtime(cast(RuntimeTypes, Names()), MapLayout.GROUPS, {0x400: "main.f"}.get)  # type: ignore[arg-type]
     return CaptureDecoder({7: (capture, TYPES, runtime)}, RECORD)
 
 
@@ -150,6 +153,16 @@ def words(*values: int) -> bytes:
         (MAP, (0,), [(NIL, b"")], None),
         (MAP, (16,), [(READ, words(3))], Sized(3)),
         (MAP, (16,), [(UNREADABLE, b"")], Missing("not resident")),
+        (ENTRIES, (0,), [(NIL, b"")], None),
+        (ENTRIES, (16,), [(READ, words(0, 0, 0, 0)), (NIL, b"")], Entries((), 0)),
+        (
+            ENTRIES,
+            (16,),
+            [(READ, words(5, 0, 16, 0)), (READ, words(16, 2, 7, 8)), (READ, b"ab")],
+            Entries(((Text(b"ab", 2), Struct((("A", Scalar(7)), ("B", Scalar(8))))),), 5),
+        ),
+        (ENTRIES, (16,), [(READ, words(5, 0, 16, 0)), (UNREADABLE, b"")], Sized(5)),
+        (ENTRIES, (16,), [(UNREADABLE, b"")], Missing("not resident")),
         (CHAN, (16,), [(READ, words(1, 5))], Sized(1, 5)),
         (FUNC, (16,), [(READ, words(0x400 + BIAS))], Func("main.f")),
         (COMPLEX, (), [], Missing("in an XMM register")),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from undergo.goexe.maps import MapLayout
 from undergo.goexe.types import Field, GoType, Kind, Parameter, Signature
 from undergo.plan.capture import MOST, PIECES, Capture, Limits, Op, OpKind, capture_of
 
-INT, STRING, NODE, POINTER, STRINGS, ARRAY, MAP, CHAN, BIG, BIGS, EMPTY, EMPTIES, PARAM, FLOAT = range(1, 15)
+INT, STRING, NODE, POINTER, STRINGS, ARRAY, MAP, CHAN, BIG, BIGS, EMPTY, EMPTIES, PARAM, FLOAT, ENTRIES = (
+    range(1, 16)
+)
 TYPES = {
     INT: GoType("int", Kind.INT, 8),
     STRING: GoType("string", Kind.STRING, 16),
@@ -16,6 +19,7 @@ TYPES = {
     STRINGS: GoType("[]string", Kind.SLICE, 24, elem=STRING),
     ARRAY: GoType("[9]string", Kind.ARRAY, 144, elem=STRING, count=9),
     MAP: GoType("map[string]int", Kind.MAP, 8),
+    ENTRIES: GoType("map[string]int", Kind.MAP, 8, key=STRING, elem=INT),
     CHAN: GoType("chan int", Kind.CHAN, 8),
     BIG: GoType("[200]int", Kind.ARRAY, 1600, elem=INT, count=200),
     BIGS: GoType("[][200]int", Kind.SLICE, 24, elem=BIG),
@@ -32,7 +36,9 @@ def captured(given: Sequence[int], results: Sequence[int] = (), limits: Limits =
         tuple(Parameter(f"p{number}", TYPES[place]) for number, place in enumerate(each))
         for each in (given, results)
     )
-    entry = capture_of(Signature(parameters, back), TYPES, limits, args=True, results=True).entry
+    entry = capture_of(
+        Signature(parameters, back), TYPES, limits, MapLayout.GROUPS, args=True, results=True
+    ).entry
     assert entry is not None
     return entry
 
@@ -74,7 +80,28 @@ def test_elements_have_a_limit() -> None:
 
 def test_maps_and_channels_are_only_measured() -> None:
     """The number of entries; of a channel its capacity too."""
-    assert [8, 16] == [op.size for op in captured([MAP, CHAN]).ops]
+    assert [32, 16] == [op.size for op in captured([MAP, CHAN]).ops]
+
+
+def test_entries_of_maps_are_read_side_by_side() -> None:
+    """As many as elements of slices; they count as far as a pointer."""
+    ops = captured([ENTRIES], limits=Limits(elements=2)).ops
+    assert [(OpKind.POINTED, 0), (OpKind.GROUPS, 1), (OpKind.COUNTED, 2), (OpKind.COUNTED, 2)] == [
+        (op.kind, op.origin) for op in ops
+    ]
+    # key and element: 16 and 8 bytes, at 8 and 24 of a group, 24 from one to the next
+    packed = [16 | 8 << 16, 24 | 24 << 16, 8 | 24 << 16]
+    assert (16, *packed, 2, 200) == (
+        ops[1].at,
+        ops[1].size,
+        ops[1].stride,
+        ops[1].offset,
+        ops[1].wanted,
+        ops[1].group,
+    )
+    assert [0, 24] == [op.at for op in ops[2:]]
+    assert 1 == len(captured([ENTRIES], limits=Limits(depth=0)).ops)
+    assert 1 == len(captured([ENTRIES], limits=Limits(elements=0)).ops)
 
 
 def test_what_is_too_large_is_left_out() -> None:
@@ -107,7 +134,7 @@ def test_type_parameters_are_named_by_the_dictionary() -> None:
     dictionary = Parameter(".dict", GoType("unsafe.Pointer", Kind.UNSAFE_POINTER, 8))
     given = (Parameter("x", TYPES[INT]), dictionary, Parameter("v", TYPES[PARAM]))
     signature = Signature(given, (Parameter("", TYPES[INT]), Parameter("", TYPES[PARAM])))
-    entry = capture_of(signature, TYPES, Limits(), args=True, results=True).entry
+    entry = capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=True, results=True).entry
     assert entry is not None
     assert [("x", None), ("v", 1)] == [(one.parameter.name, one.named) for one in entry.readings]
     assert (None, 2) == entry.results_named
@@ -117,5 +144,5 @@ def test_type_parameters_are_named_by_the_dictionary() -> None:
 def test_only_what_was_asked_for() -> None:
     """Arguments, results, or neither."""
     signature = Signature((Parameter("n", TYPES[INT]),), (Parameter("", TYPES[INT]),))
-    assert capture_of(signature, TYPES, Limits(), args=True, results=False).exit is None
-    assert capture_of(signature, TYPES, Limits(), args=False, results=True).entry is None
+    assert capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=True, results=False).exit is None
+    assert capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=False, results=True).entry is None

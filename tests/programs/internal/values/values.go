@@ -106,7 +106,7 @@ func encoded(v reflect.Value, depth int) any {
 		sized := v.Type().Elem().Size() > 0
 		return []any{"pointer", fmt.Sprintf("%#x", v.Pointer()), encoded(v.Elem(), depth-1), sized}
 	case reflect.Map:
-		return []any{"sized", v.Len(), nil}
+		return []any{"map", v.Len(), entries(v, depth)}
 	case reflect.Chan:
 		return []any{"sized", v.Len(), v.Cap()}
 	case reflect.Func:
@@ -129,10 +129,36 @@ func several(v reflect.Value, depth int) any {
 		return []any{"text", base64.StdEncoding.EncodeToString(raw)}
 	}
 	items := []any{}
-	for i := 0; i < v.Len() && (i < most || v.Type().Elem().Size() == 1); i++ {
+	for i := 0; i < v.Len() && (i < most || v.Kind() == reflect.Array || v.Type().Elem().Size() == 1); i++ {
 		items = append(items, encoded(v.Index(i), depth))
 	}
 	return []any{v.Kind().String(), v.Len(), items, v.Type().Elem().Size()}
+}
+
+func entries(v reflect.Value, depth int) []any {
+	if v.CanAddr() { // so that it does not count as got through a field that others may not see
+		v = reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem()
+	}
+	found := []any{}
+	for each := v.MapRange(); each.Next() && depth > 0; {
+		found = append(found, []any{encoded(addressable(each.Key()), depth-1), encoded(addressable(each.Value()), depth-1)})
+	}
+	return found
+}
+
+func addressable(v reflect.Value) reflect.Value {
+	own := reflect.New(v.Type()).Elem()
+	own.Set(v)
+	return own
+}
+
+// Less is the map without one of its keys, given as the only one of another: up to Go 1.19, `any` is not comparable
+// to type parameters.
+func Less[M any](m, keys M) M {
+	for _, key := range reflect.ValueOf(keys).MapKeys() {
+		reflect.ValueOf(m).SetMapIndex(key, reflect.Value{})
+	}
+	return m
 }
 
 // JSON has no infinities.
