@@ -10,19 +10,37 @@ import click
 from undergo.cli.described import Described
 from undergo.cli.options import chain
 from undergo.cli.targets import Targets
-from undergo.errors import TruncatedError
+from undergo.errors import TruncatedError, UsageError
 from undergo.events.values import Runtime
 from undergo.goexe.executable import GoExecutable
-from undergo.goexe.maps import map_layout
 from undergo.goexe.types import Types, TypeTable
 from undergo.kernel.session import Session
-from undergo.plan.capture import MOST, FunctionCapture, Limits, capture_of, dynamic_capture, registers
+from undergo.plan.capture import (
+    Asked,
+    Capture,
+    FunctionCapture,
+    Limits,
+    capture_of,
+    dynamic_capture,
+    registers,
+)
+from undergo.plan.filter_expression import parse_path
+from undergo.plan.ops import MOST
+from undergo.plan.paths import Subject, find_path
 from undergo.plan.probe_plan import CookieFlag, Issue, ProbePlan
 from undergo.views.call_values import CallValues
 
 capture_options = chain(
     click.option("--args", "with_args", is_flag=True, help="show what calls are given"),
     click.option("--results", "with_results", is_flag=True, help="show what calls give back"),
+    click.option(
+        "--show",
+        "paths",
+        multiple=True,
+        metavar="PATH",
+        help="show one argument or result, or a part of one: req.Header; repeatable",
+    ),
+    click.option("--labels", "with_labels", is_flag=True, help="show the profiler's labels of goroutines"),
     click.option("--regs", is_flag=True, help="the registers of functions of which nothing else is known"),
     click.option(
         "--string-limit",
@@ -58,6 +76,7 @@ class Captures:
     functions: dict[int, tuple[FunctionCapture, Types, Runtime]]
     runtimes: dict[int, Runtime]  # by index of the executable
     limits: Limits
+    asked: Asked
 
     @property
     def plans(self) -> dict[int, FunctionCapture]:
@@ -107,11 +126,22 @@ class Captures:
 
     def values(self) -> CallValues:
         """For the views."""
+        asked = self.asked
         return CallValues(
             {function: types for function, (_, types, _) in self.functions.items()},
-            frozenset(f for f, (capture, _, _) in self.functions.items() if capture.entry),
-            frozenset(f for f, (capture, _, _) in self.functions.items() if capture.exit),
+            frozenset(
+                f for f, (capture, _, _) in self.functions.items() if _shows(capture.entry, asked.args)
+            ),
+            frozenset(
+                f for f, (capture, _, _) in self.functions.items() if _shows(capture.exit, asked.results)
+            ),
+            labels=asked.labels,
         )
+
+
+def _shows(capture: Capture | None, all_of_them: bool) -> bool:
+    """Whether values are shown, though there may be none; labels alone are no values."""
+    return capture is not None and (all_of_them or bool(capture.readings))
 
 
 def capture_all(
@@ -119,48 +149,83 @@ def capture_all(
     plans: Sequence[ProbePlan],
     described: Sequence[Described],
     limits: Limits,
+    asked: Asked,
     *,
-    args: bool,
-    results: bool,
     regs: bool = False,
 ) -> tuple[Captures, list[ProbePlan]]:
-    """The captures of all planned functions, and the plans with what there is to say about them."""
+    """The captures of all planned functions, and the plans with what there is to say about them.
+
+    Raises UsageError, with a caret, for a path that no function has.
+    """
     found: dict[int, tuple[FunctionCapture, Types, Runtime]] = {}
-    if not (args or results):
-        return Captures(found, {}, limits), list(plans)
+    if asked == Asked():
+        return Captures(found, {}, limits, asked), list(plans)
+    described_values = asked.args or asked.results or asked.paths
+    paths = _Paths()
     told = []
     pairs = zip(targets.executables, described, strict=True)
     runtimes = {index: runtime_of(*pair) for index, pair in enumerate(pairs)}
     for index, (executable, plan) in enumerate(zip(targets.executables, plans, strict=True)):
         issues: list[Issue] = []
-        if not described[index].complete and not regs:
+        if not described[index].complete and not regs and described_values:
             why = "no debug information: what calls are given is not known; say it with --sig, or use --regs"
             issues.append(Issue(executable.display, "no debug information", why))
         for function in plan.functions:
             whole = not function.entry.flags & CookieFlag.BARE_RET  # else its entry is all there is of it
+            own = asked if whole else replace(asked, results=False)
             try:
                 known = described[index].of(function)
             except TruncatedError as error:
                 issues.append(Issue(function.function.name, "no arguments", error.message))
-                continue
+                known = None
+            else:
+                if known is None and described[index].complete and not regs and described_values:
+                    why = "the debug information does not describe its parameters; --sig can"
+                    issues.append(Issue(function.function.name, "no arguments", why))
             if known is None and regs:
-                found[function.id] = (*registers(args=args, results=results and whole), runtimes[index])
-            elif known is None and described[index].complete:
-                why = "the debug information does not describe its parameters; --sig can"
-                issues.append(Issue(function.function.name, "no arguments", why))
-            if known is None:
+                found[function.id] = (*registers(own), runtimes[index])
                 continue
-            signature, types = known
-            capture = capture_of(
-                signature, types, limits, runtimes[index].maps, args=args, results=results and whole
-            )
-            found[function.id] = capture, types, runtimes[index]
+            if known is None:
+                if not asked.labels:
+                    continue
+                known, own = described[index].bare(function), Asked(labels=True)
+            capture = capture_of(known, limits, replace(own, paths=paths.of(known, own.paths)))
+            found[function.id] = capture, known.types, runtimes[index]
             left_out = sum(each.left_out for each in (capture.entry, capture.exit) if each)
             if left_out:
                 why = f"{left_out} parts of its arguments or results are too many for one event and left out"
                 issues.append(Issue(function.function.name, "too large", why))
         told.append(replace(plan, issues=(*plan.issues, *issues)))
-    return Captures(found, runtimes, limits), told
+    paths.check()
+    return Captures(found, runtimes, limits, asked), told
+
+
+class _Paths:
+    """Which of --show each function has; one that none has is wrong."""
+
+    def __init__(self) -> None:
+        self._had: set[str] = set()
+        self._wrong: dict[str, UsageError] = {}
+
+    def of(self, subject: Subject, paths: Sequence[str]) -> tuple[str, ...]:
+        """Those that a function has. Raises UsageError for what is no path at all."""
+        found = []
+        for text in paths:
+            path = parse_path(text, "--show")
+            try:
+                find_path(subject, path, text)
+            except UsageError as error:
+                self._wrong.setdefault(text, error)
+                continue
+            found.append(text)
+        self._had.update(found)
+        return tuple(found)
+
+    def check(self) -> None:
+        """Raises UsageError."""
+        for text, error in self._wrong.items():
+            if text not in self._had:
+                raise error
 
 
 def runtime_of(executable: GoExecutable, described: Described) -> Runtime:
@@ -170,5 +235,4 @@ def runtime_of(executable: GoExecutable, described: Described) -> Runtime:
         found = executable.functions.find(address)
         return found.name if found is not None else ""
 
-    build = executable.build
-    return Runtime(described.runtime_types, map_layout(build.version, build.go_version), function_at)
+    return Runtime(described.runtime_types, described.maps, function_at)

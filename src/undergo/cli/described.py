@@ -12,12 +12,15 @@ from undergo.cli.targets import Targets
 from undergo.errors import UsageError
 from undergo.goexe.dwarf import Dwarf
 from undergo.goexe.executable import GoExecutable
+from undergo.goexe.maps import map_layout
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.signature import parse_signature
 from undergo.goexe.types import Signature, Types
 from undergo.kernel.session import MAX_KEYS
-from undergo.plan.filter_expression import parse, parse_path
-from undergo.plan.filters import FunctionFilter, Key, filter_of, key_of
+from undergo.plan.filter_expression import Both, Expression, label_is, parse, parse_path
+from undergo.plan.filters import FunctionFilter, Key, filter_of, key_of, paths_of
+from undergo.plan.labels import label_source
+from undergo.plan.paths import Subject
 from undergo.plan.probe_plan import FunctionPlan, ProbePlan
 
 sig_option = click.option(
@@ -33,11 +36,21 @@ filter_option = click.option(
     metavar="EXPR",
     help="only calls of which this is true, tested in the kernel: 'n > 10 && err != nil'",
 )
+label_option = click.option(
+    "--label",
+    "only_labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="only calls of goroutines with this label, as the profiler knows it; repeatable",
+)
 
 
 by_options = chain(
     click.option(
-        "--by", "by_text", metavar="PATH", help="a row for each value of this argument: req.URL.Path"
+        "--by",
+        "by_text",
+        metavar="PATH",
+        help='a row for each value of this argument: req.URL.Path, or label("tenant")',
     ),
     click.option(
         "--max-keys",
@@ -57,7 +70,10 @@ class Described:
         self._executable = executable
         signatures = [parse_signature(text, self.runtime_types) for text in written]
         self._written = {one.name: one for one in signatures}
-        self._known: dict[int, tuple[Signature, Types] | None] = {}  # by row of the function table
+        self._known: dict[int, Subject | None] = {}  # by row of the function table
+        build = executable.build
+        self.maps = map_layout(build.version, build.go_version)
+        self.labels = label_source(build.version, executable.layout.g_labels)
 
     @cached_property
     def runtime_types(self) -> RuntimeTypes:
@@ -78,12 +94,20 @@ class Described:
         """Whether the executable itself says something."""
         return self._dwarf is not None
 
-    def of(self, function: FunctionPlan) -> tuple[Signature, Types] | None:
-        """The signature and what its types are made of. Raises TruncatedError where that is damaged."""
+    def of(self, function: FunctionPlan) -> Subject | None:
+        """What is known of a function; None if nothing says what it takes. Raises TruncatedError on damage."""
         row = function.function.index
         if row not in self._known:
-            self._known[row] = self._look_up(function)
+            found = self._look_up(function)
+            self._known[row] = None if found is None else self._subject(function, *found)
         return self._known[row]
+
+    def bare(self, function: FunctionPlan) -> Subject:
+        """The same without what it takes."""
+        return self._subject(function, Signature((), ()), {})
+
+    def _subject(self, function: FunctionPlan, signature: Signature, types: Types) -> Subject:
+        return Subject(function.function.name, signature, types, self.maps, self.labels)
 
     def _look_up(self, function: FunctionPlan) -> tuple[Signature, Types] | None:
         own = self._written.get(function.function.name)
@@ -108,15 +132,26 @@ def describe_all(targets: Targets, plans: Sequence[ProbePlan], written: Sequence
 
 
 def filter_all(
-    plans: Sequence[ProbePlan], described: Sequence[Described], text: str | None
+    plans: Sequence[ProbePlan],
+    described: Sequence[Described],
+    text: str | None,
+    labels: Sequence[str] = (),
 ) -> dict[int, FunctionFilter]:
-    """The filters of all planned functions. Raises UsageError, with a caret under what is wrong."""
-    if text is None:
+    """The filters of all planned functions: an expression, and labels as KEY=VALUE.
+
+    Raises UsageError, with a caret under what is wrong.
+    """
+    parts: list[Expression] = [label_is(written) for written in labels]
+    parts += [parse(text)] if text is not None else []
+    if not parts:
         return {}
-    expression = parse(text)
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = Both(whole, part, True)
+    needed = any(path.label is None for path in paths_of(whole))
     return {
-        function: filter_of(expression, text, signature, types, name)
-        for function, signature, types, name in _signatures(plans, described, "--filter")
+        function: filter_of(whole, text or "", subject)
+        for function, subject in _subjects(plans, described, "--filter", needed)
     }
 
 
@@ -124,23 +159,23 @@ def key_all(plans: Sequence[ProbePlan], described: Sequence[Described], text: st
     """What the rows of all planned functions are told apart by. Raises UsageError, with a caret."""
     if text is None:
         return {}
-    path = parse_path(text)
+    path = parse_path(text, "--by")
     return {
-        function: key_of(path, text, signature, types, name)
-        for function, signature, types, name in _signatures(plans, described, "--by")
+        function: key_of(path, text, subject)
+        for function, subject in _subjects(plans, described, "--by", path.label is None)
     }
 
 
-def _signatures(
-    plans: Sequence[ProbePlan], described: Sequence[Described], option: str
-) -> Iterator[tuple[int, Signature, Types, str]]:
-    """FunctionPlan.id, signature and name of every planned function, which must have one."""
+def _subjects(
+    plans: Sequence[ProbePlan], described: Sequence[Described], option: str, needed: bool
+) -> Iterator[tuple[int, Subject]]:
+    """FunctionPlan.id and what is known of every planned function; `needed`: what it takes must be."""
     for plan, known in zip(plans, described, strict=True):
         for function in plan.functions:
-            found = known.of(function)
+            found = known.of(function) if needed else known.bare(function)
             if found is None:
                 raise UsageError(
                     f"{option}: nothing says what {function.function.name} takes",
                     "say it with --sig 'name(a int, b string) error'",
                 )
-            yield function.id, *found, function.function.name
+            yield function.id, found

@@ -11,7 +11,15 @@ from contextlib import ExitStack
 
 import click
 
-from undergo.cli.described import by_options, describe_all, filter_all, filter_option, key_all, sig_option
+from undergo.cli.described import (
+    by_options,
+    describe_all,
+    filter_all,
+    filter_option,
+    key_all,
+    label_option,
+    sig_option,
+)
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -46,6 +54,7 @@ from undergo.views.timeline import Timeline
 @session_options
 @split_option
 @filter_option
+@label_option
 @sig_option
 @by_options
 @click.option("--interval", type=DURATION, help="show the figures so far this often, not only at the end")
@@ -62,6 +71,7 @@ def command(
     request: Request,
     split: bool,
     filter_text: str | None,
+    only_labels: tuple[str, ...],
     written: tuple[str, ...],
     by_text: str | None,
     max_keys: int,
@@ -78,6 +88,7 @@ def command(
       undergo latency -p 4711 -f 'main.handle*' --duration 10s
       undergo latency -p 4711 -f 'main.*' --interval 1s --sort p99
       undergo latency -p 4711 -f main.handle --by req.URL.Path --sort p99
+      undergo latency -p 4711 -f main.handle --by 'label("tenant")' --label op=read
       undergo latency -f @sql --histogram -- ./batch input.txt
       undergo latency -c undergo.yaml                several programs: a table each, and one timeline
     """
@@ -100,7 +111,7 @@ def command(
             pids=tuple(targets.pids),
             goids=request.goids,
             goroutines=request.max_goroutines,
-            filters=filter_all(plans, described, filter_text),
+            filters=filter_all(plans, described, filter_text, only_labels),
             keys=(keys := key_all(plans, described, by_text)),
             max_keys=max_keys,
         )

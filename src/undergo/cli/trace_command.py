@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import click
 
 from undergo.cli.captures import capture_all, capture_options
-from undergo.cli.described import describe_all, filter_all, filter_option, sig_option
+from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -31,7 +31,7 @@ from undergo.events.decode import CallDecoder, epoch_offset, still_open
 from undergo.events.tail import Tail
 from undergo.events.values import CaptureDecoder
 from undergo.kernel.session import Wanted
-from undergo.plan.capture import Limits
+from undergo.plan.capture import Asked, Limits
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
@@ -43,6 +43,7 @@ from undergo.views.tree import CallTree
 @session_options
 @split_option
 @filter_option
+@label_option
 @sig_option
 @capture_options
 @click.option(
@@ -59,9 +60,12 @@ def command(
     request: Request,
     split: bool,
     filter_text: str | None,
+    only_labels: tuple[str, ...],
     written: tuple[str, ...],
     with_args: bool,
     with_results: bool,
+    paths: tuple[str, ...],
+    with_labels: bool,
     regs: bool,
     string_limit: int,
     depth_limit: int,
@@ -79,6 +83,7 @@ def command(
       undergo trace -p 4711 -f 'main.*' --min-duration 5ms     only what was slow
       undergo trace -p 4711 -f main.handle --args --results    with what it was given and gave back
       undergo trace -p 4711 -f main.handle --filter 'n > 10 && err != nil'
+      undergo trace -p 4711 -f main.serve --show req.Header --labels --label tenant=acme
       undergo trace -p 4711 -f main.f --args --sig 'main.f(id string, n int) error'    in a stripped program
       undergo trace -p 4711 -f 'main.*' --args --slow 50ms     what went wrong, from the first call to the last
       undergo trace -f 'main.*' --json -- ./server -port 8080
@@ -93,10 +98,8 @@ def command(
         described = describe_all(targets, plans, written)
         limits = Limits(string_limit, depth_limit, elements)
         # an error is something that a call gives back
-        results = with_results or slow is not None
-        captures, plans = capture_all(
-            targets, plans, described, limits, args=with_args, results=results, regs=regs
-        )
+        asked = Asked(with_args, with_results or slow is not None, with_labels, paths)
+        captures, plans = capture_all(targets, plans, described, limits, asked, regs=regs)
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
@@ -108,7 +111,7 @@ def command(
             min_duration=min_duration,
             max_depth=depth or 0,
             goroutines=request.max_goroutines,
-            filters=filter_all(plans, described, filter_text),
+            filters=filter_all(plans, described, filter_text, only_labels),
             captures=captures.plans,
         )
         values, shown = captures.values(), bool(captures.functions)

@@ -17,6 +17,7 @@ class Rest(Enum):
 
     OTHER = "other"  # there were too many before
     UNREAD = "unread"  # it could not be read
+    NONE = "none"  # the goroutine has no such label
 
 
 RowValue = str | int | bool | Rest
@@ -30,7 +31,8 @@ def row_values(
     for row in rows:
         number, key = row.func >> 24, keys[row.func & FUNCTION]
         if number == _OTHER or number not in known:
-            found[row.func] = Rest.OTHER if number == _OTHER else Rest.UNREAD
+            absent = Rest.NONE if key.is_label else Rest.UNREAD
+            found[row.func] = Rest.OTHER if number == _OTHER else absent
             continue
         raw, length, is_text = known[number]
         if is_text:

@@ -13,7 +13,9 @@ import numpy as np
 from undergo.goexe.maps import MapLayout, Stored
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, Types
-from undergo.plan.capture import Capture, FunctionCapture, Reading, Target, whole_words
+from undergo.plan.capture import Capture, FunctionCapture, Reading, Target
+from undergo.plan.labels import PAIR
+from undergo.plan.ops import whole_words
 
 
 class PieceState(IntEnum):
@@ -127,6 +129,7 @@ class Captured:
     func: int
     at_exit: bool
     arguments: tuple[Argument, ...]
+    labels: tuple[tuple[Value, Value], ...] = ()  # of the goroutine, at the entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,8 @@ class CaptureDecoder:
             elif head["at_exit"] and call in self._named:
                 names = self._named.pop(call)
                 found = tuple(_called(one, name) for one, name in zip(found, names, strict=True))
-            yield Captured(call, int(head["func"]), bool(head["at_exit"]), found)
+            labels = tuple(values.labels(capture.labels))
+            yield Captured(call, int(head["func"]), bool(head["at_exit"]), found, labels)
 
 
 def _called(argument: Argument, name: str) -> Argument:
@@ -350,6 +354,20 @@ class _Values:
         count = len(data) // elem.size if elem.size else 0
         items = (self._value(elem, data, n * elem.size, target.inside, {}) for n in range(count))
         return Several(tuple(items), length)
+
+    def labels(self, pieces: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Value, Value]]:
+        """Keys and values; each of `pieces` is the one with all of them, the one with its key, and its value."""
+        for index, (pairs, *texts) in enumerate(pieces):
+            _, data = self._piece(pairs)
+            if len(data) < PAIR * (index + 1):
+                return
+            lengths = struct.unpack_from("<8xQ8xQ", data, PAIR * index)
+            key, value = (self._label(*each) for each in zip(texts, lengths, strict=True))
+            yield key, value
+
+    def _label(self, piece: int, length: int) -> Value:
+        state, data = self._piece(piece)
+        return Text(data, length) if state == PieceState.READ else Missing(_WHY.get(state, "not read"))
 
     def _map(self, length: int, entries: Target | None) -> Value:
         if entries is None or entries.slots is None or not length:

@@ -9,48 +9,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Final
 
 from undergo.goexe.abi import INTEGER_REGISTERS, REGISTER_NAMES, Assigned, assign
 from undergo.goexe.maps import MapLayout, MapSlots, map_slots
 from undergo.goexe.types import POINTERS, GoType, Kind, Parameter, Signature, Types
+from undergo.plan.filter_expression import Path, parse_path
+from undergo.plan.labels import MOST_LABELS, NO_LABELS, PAIR, label_ops
+from undergo.plan.ops import MOST, PIECES, REGISTERS, Op, OpKind, whole_words
+from undergo.plan.paths import Resolver, Subject
 
-PIECES: Final = 128  # CAPTURE_PIECES of bpf/undergo.h
-MOST: Final = 1024  # CAPTURE_READ
-_REGISTERS: Final = 0  # the number of the piece with the registers
 _DATA_WORD: Final = 8  # where struct dynamic_piece has it
 #: What is read of a map itself: runtime.hmap or internal/runtime/maps.Map; both have the way to the groups at 16.
 _MAP_HEAD: Final = 32
 _MAP_GROUPS: Final = 16
 _TYPE_OF_ITAB: Final = 8  # internal/abi/iface.go: ITab.Type, after Inter
-
-
-class OpKind(IntEnum):
-    """enum op_kind of bpf/undergo.h."""
-
-    STACK = 0
-    POINTED = 1
-    COUNTED = 2
-    DYNAMIC = 3
-    BUCKETS = 4
-    GROUPS = 5
-    FIND = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Op:
-    """struct op of bpf/undergo.h."""
-
-    kind: OpKind
-    origin: int = 0  # number of the piece with the pointer
-    at: int = 0  # bytes from that piece's start
-    size: int = 0
-    stride: int = 0
-    offset: int = 0
-    wanted: int = 0  # entries of a map, or pairs
-    group: int = 0  # bytes
-    text: bytes | None = None  # that FIND looks for; the session numbers them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +33,16 @@ class Limits:
     string: int = 64  # bytes of a string or []byte
     depth: int = 2  # pointers that are followed one after the other
     elements: int = 3  # of slices, arrays and maps
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be read of calls."""
+
+    args: bool = False
+    results: bool = False
+    labels: bool = False  # of the goroutine, at the entry
+    paths: tuple[str, ...] = ()  # values that are named one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +88,7 @@ class Capture:
         frozenset()
     )  # GoType.runtime_type of the interfaces with methods that are read
     results_named: tuple[int | None, ...] = ()  # at entry: Reading.named of the results to come
+    labels: tuple[tuple[int, int, int], ...] = ()  # of each the pieces with all of them, its key, its value
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +99,35 @@ class FunctionCapture:
     exit: Capture | None = None
 
 
-def capture_of(
-    signature: Signature, types: Types, limits: Limits, maps: MapLayout, *, args: bool, results: bool
-) -> FunctionCapture:
-    """The captures of a function. `types` knows the types of the signature, `maps` is how it lays out maps."""
-    at_entry, at_exit = assign(signature.parameters, signature.results, types)
+def capture_of(of: Subject, limits: Limits, asked: Asked) -> FunctionCapture:
+    """The captures of a function. Raises UsageError, with a caret, for a path that it does not have."""
+    at_entry, at_exit = assign(of.signature.parameters, of.signature.results, of.types)
+    given = {one.parameter.name for one in at_entry}
+    paths = [(parse_path(text, "--show"), text) for text in asked.paths]
+    early = [pair for pair in paths if pair[0].label is not None or pair[0].names[0] in given]
+    late = [pair for pair in paths if pair not in early]
+    entry, exit_ = _Builder(of, limits), _Builder(of, limits)
     return FunctionCapture(
-        _capture(at_entry, types, limits, maps, at_exit if results else ()) if args else None,
-        _capture(at_exit, types, limits, maps) if results else None,
+        entry.capture(
+            at_entry, at_entry if asked.args else (), early, at_exit if asked.results else (), asked.labels
+        )
+        if asked.args or asked.labels or early
+        else None,
+        exit_.capture(of.assigned()[1], at_exit if asked.results else (), late)
+        if asked.results or late
+        else None,
     )
 
 
-def registers(*, args: bool, results: bool) -> tuple[FunctionCapture, Types]:
+def registers(asked: Asked) -> tuple[FunctionCapture, Types]:
     """The registers themselves, of a function of which nothing is known, and the type they have."""
     word = GoType("uintptr", Kind.UINTPTR, 8)
     readings = tuple(
-        Reading(Parameter(name, word), (Part(0, 8, _REGISTERS, 8 * number),), {})
+        Reading(Parameter(name, word), (Part(0, 8, REGISTERS, 8 * number),), {})
         for number, name in enumerate(REGISTER_NAMES)
     )
     capture = Capture((), readings)
-    return FunctionCapture(capture if args else None, capture if results else None), {0: word}
+    return FunctionCapture(capture if asked.args else None, capture if asked.results else None), {0: word}
 
 
 def dynamic_capture(of: GoType, types: Types, limits: Limits, maps: MapLayout) -> Capture:
@@ -143,7 +136,7 @@ def dynamic_capture(of: GoType, types: Types, limits: Limits, maps: MapLayout) -
     To its ops the piece with the type and the data word is number 0. Pointers, and what consists of one, are
     themselves in the data word; it points to everything else.
     """
-    builder = _Builder(types, limits, maps)
+    builder = _Builder(Subject("", Signature((), ()), types, maps, NO_LABELS), limits)
     inside: dict[int, Target] = {}
     number, start = 0, _DATA_WORD
     if not _is_direct(of, types) and of.size:
@@ -164,29 +157,6 @@ def _is_direct(of: GoType, types: Types) -> bool:
     return of.kind in POINTERS
 
 
-def _capture(
-    assigned: Sequence[Assigned],
-    types: Types,
-    limits: Limits,
-    maps: MapLayout,
-    to_come: Sequence[Assigned] = (),
-) -> Capture:
-    builder = _Builder(types, limits, maps)
-    given = [one for one in assigned if one.parameter.name != ".dict"]
-    readings = builder.readings(given)
-    dictionary = next((one for one in assigned if one.parameter.name == ".dict"), None)
-    named = builder.named(dictionary, [*given, *to_come])
-    readings = [replace(reading, named=piece) for reading, piece in zip(readings, named, strict=False)]
-    builder.follow()
-    return Capture(
-        tuple(builder.ops),
-        tuple(readings),
-        builder.left_out,
-        frozenset(builder.interfaces),
-        tuple(named[len(given) :]),
-    )
-
-
 @dataclass(slots=True)
 class _Pending:
     """A value whose pointers are still to be followed."""
@@ -201,13 +171,68 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Builder:
-    types: Types
+    of: Subject
     limits: Limits
-    maps: MapLayout
     ops: list[Op] = field(default_factory=list)
     left_out: int = 0
     interfaces: set[int] = field(default_factory=set)
     pending: deque[_Pending] = field(default_factory=deque)
+
+    @property
+    def types(self) -> Types:
+        return self.of.types
+
+    def capture(
+        self,
+        there: Sequence[Assigned],
+        wanted: Sequence[Assigned],
+        paths: Sequence[tuple[Path, str]],
+        to_come: Sequence[Assigned] = (),
+        labels: bool = False,
+    ) -> Capture:
+        """Of what is `there` at this place, what is wanted, as a whole or by path; results are `to_come`."""
+        given = [one for one in wanted if one.parameter.name != ".dict"]
+        dictionary = next((one for one in there if one.parameter.name == ".dict"), None)
+        pairs = self.labels() if labels else ()
+        readings = self.readings(given) + [self.path(there, *each) for each in paths]
+        named = self.named(dictionary, [*given, *to_come])
+        readings[: len(given)] = [
+            replace(reading, named=piece) for reading, piece in zip(readings, named, strict=False)
+        ]
+        self.follow()
+        return Capture(
+            tuple(self.ops),
+            tuple(readings),
+            self.left_out,
+            frozenset(self.interfaces),
+            tuple(named[len(given) :]),
+            pairs,
+        )
+
+    def path(self, there: Sequence[Assigned], path: Path, text: str) -> Reading:
+        """One value that was named by its path."""
+        resolver = Resolver(self.of, there, text, "--show", self.ops)
+        direct = resolver.direct(path)
+        if direct is not None:
+            return self.readings([direct])[0]
+        kind, place = resolver.resolve(path)
+        inside: dict[int, Target] = {}
+        self.pending.append(_Pending(kind, place.piece, _shifted(place.at), inside, 0, self.limits.depth))
+        parts = (Part(0, kind.size, place.piece, place.at),)
+        return Reading(Parameter(str(path), kind), parts, inside)
+
+    def labels(self) -> tuple[tuple[int, int, int], ...]:
+        """Reads the goroutine's labels."""
+        numbers = [self.add(op) for op in label_ops(self.of.labels, len(self.ops) + 1)]
+        found, pairs = [], numbers[-1]
+        for index in range(MOST_LABELS):
+            parts = [
+                self.add(Op(OpKind.COUNTED, pairs or 0, PAIR * index + at, min(self.limits.string, MOST), 1))
+                for at in (0, PAIR // 2)
+            ]
+            if pairs and parts[0] and parts[1]:
+                found.append((pairs, parts[0], parts[1]))
+        return tuple(found)
 
     def readings(self, assigned: Sequence[Assigned]) -> list[Reading]:
         on_stack = [one for one in assigned if one.stack is not None and one.parameter.type.size]
@@ -241,8 +266,8 @@ class _Builder:
                 parts += (Part(piece.offset, piece.size, None, why="in an XMM register"),)
                 continue
             places[piece.offset] = 8 * INTEGER_REGISTERS.index(piece.register)
-            parts += (Part(piece.offset, piece.size, _REGISTERS, places[piece.offset]),)
-        self.pending.append(_Pending(of, _REGISTERS, places.get, inside, 0, self.limits.depth))
+            parts += (Part(piece.offset, piece.size, REGISTERS, places[piece.offset]),)
+        self.pending.append(_Pending(of, REGISTERS, places.get, inside, 0, self.limits.depth))
         return Reading(one.parameter, parts, inside, in_registers=True)
 
     def named(self, dictionary: Assigned | None, assigned: Sequence[Assigned]) -> list[int | None]:
@@ -255,7 +280,7 @@ class _Builder:
                 found.append(None)
             else:
                 at = 8 * INTEGER_REGISTERS.index(register)
-                found.append(self.add(Op(OpKind.POINTED, _REGISTERS, at, 8, offset=8 * index)))
+                found.append(self.add(Op(OpKind.POINTED, REGISTERS, at, 8, offset=8 * index)))
         return found
 
     def add(self, op: Op) -> int | None:
@@ -325,7 +350,7 @@ class _Builder:
         head = value.inside.get(value.base)
         if head is None or not value.depth or not self.limits.elements or not value.type.key:
             return
-        slots = map_slots(value.type, self.types, self.maps)
+        slots = map_slots(value.type, self.types, self.of.maps)
         kind = OpKind.BUCKETS if slots.layout is MapLayout.BUCKETS else OpKind.GROUPS
         size, stride, offset = (
             key | elem << 16
@@ -382,11 +407,6 @@ class _Builder:
             start = index * of.size
             if start + of.size <= op.size:
                 self.pending.append(_Pending(of, number, _shifted(start), inside, start, depth))
-
-
-def whole_words(size: int) -> int:
-    """`size` bytes as they lie in the piece with a map's entries."""
-    return (size + 7) // 8 * 8
 
 
 def _shifted(start: int) -> Callable[[int], int]:

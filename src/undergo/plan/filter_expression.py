@@ -4,6 +4,7 @@
     hasPrefix(req.URL.Path, "/v1") a string's beginning
     err != nil && wall > 10ms      results, and how long the call took
     len(items) >= 1000             of strings, slices, maps and channels
+    label("tenant") == "acme"      the goroutine's labels, as the profiler knows them
     !(ok || retries < 3)
 
 Precedence is Go's. A path goes through fields and pointers.
@@ -12,6 +13,7 @@ Precedence is Go's. A path goes through fields and pointers.
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,8 +52,11 @@ class Path:
     names: tuple[str, ...]
     at: int
     length: bool = False  # len(path)
+    label: str | None = None  # of the goroutine; there are no names then
 
     def __str__(self) -> str:
+        if self.label is not None:
+            return f"label({json.dumps(self.label, ensure_ascii=False)})"
         dotted = ".".join(self.names)
         return f"len({dotted})" if self.length else dotted
 
@@ -99,15 +104,20 @@ def parse(text: str) -> Expression:
     return found
 
 
-def parse_path(text: str) -> Path:
-    """A path alone, "req.URL.Path". Raises UsageError with a caret under what is wrong."""
-    names = text.split(".")
-    at = 0
-    for name in names:
-        if not name.isidentifier():
-            raise wrong(text, at, "a name is expected here", "--by")
-        at += len(name) + 1
-    return Path(tuple(names), 0)
+def parse_path(text: str, option: str) -> Path:
+    """A path alone, `req.URL.Path` or `label("tenant")`. Raises UsageError with a caret under what is wrong."""
+    parser = _Parser(text, _tokens(text, option), option)
+    path = parser.path()
+    parser.end("nothing is expected here")
+    return path
+
+
+def label_is(written: str) -> Comparison:
+    """What --label KEY=VALUE means. Raises UsageError."""
+    key, equals, value = written.partition("=")
+    if not key or not equals:
+        raise wrong(written, len(key), "KEY=VALUE is expected", "--label")
+    return Comparison(Path((), 0, label=key), "==", value, len(key) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,7 @@ class _Token:
     at: int
 
 
-def _tokens(text: str) -> list[_Token]:
+def _tokens(text: str, option: str = "--filter") -> list[_Token]:
     found, at = [], 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -126,8 +136,8 @@ def _tokens(text: str) -> list[_Token]:
             if rest == len(text):
                 break
             if text[rest] in '"`':
-                raise wrong(text, rest, "this text has no end")
-            raise wrong(text, rest, f"{text[rest]!r} means nothing here")
+                raise wrong(text, rest, "this text has no end", option)
+            raise wrong(text, rest, f"{text[rest]!r} means nothing here", option)
         kind = match.lastgroup or ""
         found.append(_Token(kind, match[kind], match.start(kind)))
         at = match.end()
@@ -135,8 +145,8 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Parser:
-    def __init__(self, text: str, tokens: Sequence[_Token]) -> None:
-        self._text, self._tokens, self._next, self._depth = text, tokens, 0, 0
+    def __init__(self, text: str, tokens: Sequence[_Token], option: str = "--filter") -> None:
+        self._text, self._tokens, self._option, self._next, self._depth = text, tokens, option, 0, 0
 
     @property
     def _token(self) -> _Token:
@@ -154,11 +164,11 @@ class _Parser:
             raise self._wrong(f"{text!r} is expected here")
 
     def _wrong(self, message: str) -> UsageError:
-        return wrong(self._text, self._token.at, message)
+        return wrong(self._text, self._token.at, message, self._option)
 
-    def end(self) -> None:
+    def end(self, message: str = "&& or || is expected here") -> None:
         if self._token.kind != "end":
-            raise self._wrong("&& or || is expected here")
+            raise self._wrong(message)
 
     def either(self) -> Expression:
         found = self.both()
@@ -216,6 +226,14 @@ class _Parser:
 
     def path(self) -> Path:
         first = self._token
+        if first.text == "label" and self._tokens[self._next + 1].text == "(":
+            self._next += 2
+            if self._token.kind not in ("string", "raw"):
+                raise self._wrong("a label's name in quotes is expected here")
+            label = self._unquoted(self._token)
+            self._next += 1
+            self._expect(")")
+            return Path((), first.at, label=label)
         names = []
         while True:
             if self._token.kind != "name":

@@ -230,11 +230,15 @@ class CallTree:
         return name
 
     def _begun(self, call: Call | CallOpened) -> str:
-        given = self._values.arguments(call.id, call.func) if self._values else ""
-        return f"{self._name(call.func)}({given})"
+        given = self._values.arguments(call.id, call.func, call.start_ts_ns) if self._values else ""
+        labels = self._values.labels(call.id) if self._values else ""
+        return (
+            f"{self._name(call.func)}({given}){self._style.paint(self._style.dim, labels) if labels else ''}"
+        )
 
     def _ended(self, call: Call) -> str:
-        back = self._values.results(call.id, call.func, call.end) if self._values else ""
+        at = call.start_ts_ns + call.wall_ns
+        back = self._values.results(call.id, call.func, call.end, at) if self._values else ""
         if self._values:
             self._values.forget(call.id)
         return f"{back}{self._mark(call)}{self._split(call)}"

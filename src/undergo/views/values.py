@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from undergo.events.values import (
@@ -23,15 +22,19 @@ from undergo.events.values import (
     Value,
 )
 from undergo.goexe.types import GoType, Kind, Types, TypeTable
+from undergo.views.contexts import deadline, is_context
 from undergo.views.messages import message
 from undergo.views.style import escape
+from undergo.views.times import duration, time_text
 
+_STRING = GoType("string", Kind.STRING, 16)
 LONGEST = 160  # characters of one value in a line
 
 
-def arguments(found: Sequence[Argument], types: Types) -> str:
-    """Parameters with their names: `n=1, s="x"`."""
-    return ", ".join(f"{escape(one.name) or '_'}={_cut(text(one.value, one.type, types))}" for one in found)
+def arguments(found: Sequence[Argument], types: Types, at: int | None = None) -> str:
+    """Parameters with their names: `n=1, s="x"`. `at` is when, in ns since the epoch."""
+    shown = (_cut(text(one.value, one.type, types, at=at)) for one in found)
+    return ", ".join(f"{escape(one.name) or '_'}={value}" for one, value in zip(found, shown, strict=True))
 
 
 def _cut(shown: str) -> str:
@@ -39,16 +42,33 @@ def _cut(shown: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 
-def results(found: Sequence[Argument], types: Types) -> str:
+def labels(found: Sequence[tuple[Value, Value]]) -> str:
+    """A goroutine's labels: `tenant=acme, op="a b"`."""
+    return ", ".join(f"{_label(key)}={_label(value)}" for key, value in _by_key(found))
+
+
+def _label(value: Value) -> str:
+    shown = text(value, _STRING, {})
+    plain = shown[1:-1]
+    return plain if isinstance(value, Text) and plain.replace("-", "").replace("_", "").isalnum() else shown
+
+
+def encoded_labels(found: Sequence[tuple[Value, Value]]) -> dict[str, Any]:
+    """For JSON."""
+    return {_label(key): encoded(value, _STRING, {}) for key, value in _by_key(found)}
+
+
+def results(found: Sequence[Argument], types: Types, at: int | None = None) -> str:
     """Results; those that have a name with it. Several in parentheses."""
     shown = [
-        (f"{escape(one.name)}=" if one.name else "") + _cut(text(one.value, one.type, types)) for one in found
+        (f"{escape(one.name)}=" if one.name else "") + _cut(text(one.value, one.type, types, at=at))
+        for one in found
     ]
     return f"({', '.join(shown)})" if len(shown) != 1 or found[0].name else shown[0]
 
 
-def text(value: Value, of: GoType, types: Types, *, typed: bool = True) -> str:
-    """One value. `typed` says the type of what is not obvious from its braces."""
+def text(value: Value, of: GoType, types: Types, *, typed: bool = True, at: int | None = None) -> str:
+    """One value. `typed` says the type of what is not obvious from its braces; deadlines count from `at`."""
     match value:
         case None:
             return "nil"
@@ -59,43 +79,57 @@ def text(value: Value, of: GoType, types: Types, *, typed: bool = True) -> str:
         case Text(raw, length):
             return _string(raw, length, of)
         case Several(items, length):
-            return _several(items, length, of, types, typed)
+            return _several(items, length, of, types, typed, at)
         case Struct():
-            return _struct(value, of, types, typed)
+            return _struct(value, of, types, typed, at)
         case Pointer(address, followed=False):
             return f"{address:#x}"
         case Pointer(address, target):
             elem = types[of.elem]
             if elem.kind == Kind.STRUCT:
-                return "&" + text(target, elem, types)
-            return f"{address:#x} -> {text(target, elem, types)}"
+                return "&" + text(target, elem, types, at=at)
+            return f"{address:#x} -> {text(target, elem, types, at=at)}"
         case Sized(length, None):
             return f"{escape(short(of.name))}{{len {length:,}}}"
         case Entries():
-            return _entries(value, of, types, typed)
+            return _entries(value, of, types, typed, at)
         case Sized(length, capacity):
             return f"{escape(short(of.name))}{{len {length:,}, cap {capacity:,}}}"
         case Dynamic():
-            return _dynamic(value)
+            return _dynamic(value, at)
         case Func(name):
             return escape(name) or "<unknown function>"
     return "<?>"
 
 
-def _dynamic(value: Dynamic) -> str:
+def _dynamic(value: Dynamic, at: int | None) -> str:
     """The type goes before what does not show it: `*fs.PathError "open /x: no such file"`, `main.Color(1)`."""
     name = escape(short(value.type)) or "<unknown type>"
+    if is_context(value):
+        return f"({name}){_deadline(value, at)}"
     if value.of is None or value.types is None:
         return f"{name}({value.data:#x})"
     said = message(value)
     if said is not None:
         return f"{name} {quote(said.encode('utf-8', 'surrogatepass'))}"
-    shown = text(value.value, value.of, value.types)
+    shown = text(value.value, value.of, value.types, at=at)
     if (value.of.kind == Kind.POINTER and shown.startswith("&")) or shown.startswith(f"{name}{{"):
         return shown
     if name in ("string", "int", "bool", "float64"):
         return shown
     return f"{name}({shown})"
+
+
+def _deadline(value: Dynamic, at: int | None) -> str:
+    found = deadline(value)
+    if found is None:
+        return ""
+    if isinstance(found, Missing):
+        return f" deadline <{found.why}>"
+    left = found - at if at is not None else found
+    step = 10**6 if abs(left) >= 10**8 else 1000  # nobody reads more
+    left = (left + step // 2) // step * step
+    return f" deadline {duration(left)}" if left > 0 else f" deadline passed {duration(-left)} ago"
 
 
 def _constant(number: bool | int | float | complex, of: GoType, types: Types) -> str:
@@ -142,19 +176,24 @@ def quote(raw: bytes) -> str:
     return f'"{"".join(out)}"'
 
 
-def _several(items: Sequence[Value], length: int, of: GoType, types: Types, typed: bool) -> str:
+def _several(
+    items: Sequence[Value], length: int, of: GoType, types: Types, typed: bool, at: int | None
+) -> str:
     elem = types[of.elem]
-    shown = [text(item, elem, types, typed=False) for item in items]
+    shown = [text(item, elem, types, typed=False, at=at) for item in items]
     if len(items) < length:
         shown.append("…")
     count = f"len {length:,}: " if of.kind == Kind.SLICE and length else ""
     return f"{escape(short(of.name)) if typed else ''}{{{count}{', '.join(shown)}}}"
 
 
-def _entries(value: Entries, of: GoType, types: Types, typed: bool) -> str:
+def _entries(value: Entries, of: GoType, types: Types, typed: bool, at: int | None) -> str:
     key, elem = types[of.key], types[of.elem]
     items = _by_key(value.items)
-    shown = [f"{text(k, key, types, typed=False)}: {text(v, elem, types, typed=False)}" for k, v in items]
+    shown = [
+        f"{text(k, key, types, typed=False, at=at)}: {text(v, elem, types, typed=False, at=at)}"
+        for k, v in items
+    ]
     if len(shown) < value.length:
         shown.append("…")
     count = f"len {value.length:,}: " if value.length else ""
@@ -175,18 +214,18 @@ def _order(key: Value) -> tuple[bytes | int | float, ...] | None:
     return (key.value,) if isinstance(key, Scalar) and not isinstance(key.value, complex) else None
 
 
-def _struct(value: Struct, of: GoType, types: Types, typed: bool) -> str:
+def _struct(value: Struct, of: GoType, types: Types, typed: bool, at: int | None) -> str:
     if of.name == "time.Time":
-        at = _time(value)
-        if at:
-            return at
+        when = time_text(value)
+        if when:
+            return when
     shown: list[str] = []
     unread = 0
     for (name, part), field in zip(value.fields, of.fields, strict=True):
         if isinstance(part, Missing):
             unread += 1
         elif not _is_zero(part):  # as in Go's own literals, what is not said is zero
-            shown.append(f"{escape(name)}:{text(part, types[field.type], types)}")
+            shown.append(f"{escape(name)}:{text(part, types[field.type], types, at=at)}")
     if unread:
         shown.append(f"<{unread} field{'s' if unread > 1 else ''} not read>")
     return f"{escape(short(of.name)) if typed else ''}{{{', '.join(shown)}}}"
@@ -205,53 +244,6 @@ def _is_zero(value: Value) -> bool:
         case Struct(fields):
             return all(_is_zero(part) for _, part in fields)
     return False
-
-
-def _time(value: Struct) -> str:
-    """time/time.go: bit 63 of wall says that it has seconds since 1885, else ext has those since year 1."""
-    parts = dict(value.fields)
-    wall, ext = parts.get("wall"), parts.get("ext")
-    if not isinstance(wall, Scalar) or not isinstance(ext, Scalar):
-        return ""
-    bits, seconds = int(wall.value), int(ext.value)  # type: ignore[arg-type]
-    nanoseconds = bits & (1 << 30) - 1
-    if bits >> 63:
-        seconds = (bits >> 30 & (1 << 33) - 1) + _SECONDS_TO_1885
-    elif not bits and not seconds:
-        return "time.Time{}"
-    try:
-        at = datetime.fromtimestamp(seconds - _SECONDS_TO_1970, UTC)
-    except (ValueError, OverflowError, OSError):
-        return ""
-    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
-    return f"{at:%Y-%m-%dT%H:%M:%S}{fraction}Z"
-
-
-_SECONDS_TO_1970 = 62_135_596_800  # from the first of January of year 1
-_SECONDS_TO_1885 = 59_453_308_800
-
-
-def duration(ns: int) -> str:
-    """As Go's Duration.String."""
-    if not ns:
-        return "0s"
-    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
-    for unit, size in (("ns", 1), ("µs", 1000), ("ms", 1_000_000)):
-        if ns < size * 1000:
-            return f"{sign}{_decimal(ns, size)}{unit}"
-    seconds, rest = divmod(ns, 1_000_000_000)
-    hours, seconds = divmod(seconds, 3600)
-    minutes, seconds = divmod(seconds, 60)
-    shown = f"{_decimal(seconds * 1_000_000_000 + rest, 1_000_000_000)}s"
-    if hours:
-        return f"{sign}{hours}h{minutes}m{shown}"
-    return f"{sign}{minutes}m{shown}" if minutes else sign + shown
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, rest = divmod(value, unit)
-    digits = len(str(unit)) - 1
-    return f"{whole}.{rest:0{digits}d}".rstrip("0") if rest else str(whole)
 
 
 def short(name: str) -> str:
@@ -282,8 +274,8 @@ def encoded(value: Value, of: GoType, types: Types) -> Any:
         case Several(items, length):
             shown = [encoded(item, types[of.elem], types) for item in items]
             return shown if len(items) == length else {"items": shown, "length": length}
-        case Struct() if of.name == "time.Time" and (at := _time(value)):
-            return at
+        case Struct() if of.name == "time.Time" and (when := time_text(value)):
+            return when
         case Struct(fields):
             return {
                 name: encoded(part, types[field.type], types)
@@ -305,7 +297,10 @@ def encoded(value: Value, of: GoType, types: Types) -> Any:
             if known is None or table is None:
                 return {"type": name, "data": f"{data:#x}"}
             said = message(value)
-            told = {} if said is None else {"message": said}
+            told: dict[str, Any] = {} if said is None else {"message": said}
+            if is_context(value):
+                until = deadline(value)
+                told["deadline_ts_ns"] = {"missing": until.why} if isinstance(until, Missing) else until
             return {"type": name, **told, "value": encoded(inner, known, table)}
         case Func(name):
             return {"function": name}

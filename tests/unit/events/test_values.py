@@ -27,7 +27,9 @@ from undergo.events.values import (
 from undergo.goexe.maps import MapLayout
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import Field, GoType, Kind, Parameter, Signature
-from undergo.plan.capture import Limits, capture_of
+from undergo.plan.capture import Asked, Limits, capture_of
+from undergo.plan.labels import LabelSource
+from undergo.plan.paths import Subject
 
 INT, INT8, STRING, BYTE, BYTES, POINTER, ITEM, MAP, CHAN, FUNC, COMPLEX, PAIR, TRIPLE, MANY = range(1, 15)
 EMPTY, EMPTIES, FLOAT, MIXED, PARAM, STRINGS, TO_POINTER, ONE, NONE, ENTRIES = range(15, 25)
@@ -72,6 +74,10 @@ READ, NIL, UNREADABLE, ABSENT, NO_ROOM = PieceState
 Piece = tuple[PieceState, bytes]
 
 
+def subject(signature: Signature) -> Subject:
+    return Subject("main.f", signature, TYPES, MapLayout.GROUPS, LabelSource(344, False))
+
+
 class Names:
     """Types and functions by their addresses as linked."""
 
@@ -85,7 +91,7 @@ def decoder(given: list[int], results: list[int], dictionary: bool = False) -> C
     hidden = [Parameter(".dict", GoType("unsafe.Pointer", Kind.UNSAFE_POINTER, 8))] if dictionary else []
     parameters = [*hidden, *(Parameter(f"p{n}", TYPES[place]) for n, place in enumerate(given))]
     signature = Signature(tuple(parameters), tuple(Parameter("", TYPES[place]) for place in results))
-    capture = capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=True, results=True)
+    capture = capture_of(subject(signature), Limits(), Asked(True, True))
     runtime = Runtime(cast(RuntimeTypes, Names()), MapLayout.GROUPS, {0x400: "main.f"}.get)  # type: ignore[arg-type]
     return CaptureDecoder({7: (capture, TYPES, runtime)}, RECORD)
 

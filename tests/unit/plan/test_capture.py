@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from undergo.goexe.maps import MapLayout
 from undergo.goexe.types import Field, GoType, Kind, Parameter, Signature
-from undergo.plan.capture import MOST, PIECES, Capture, Limits, Op, OpKind, capture_of
+from undergo.plan.capture import Asked, Capture, Limits, capture_of
+from undergo.plan.labels import LabelSource
+from undergo.plan.ops import MOST, PIECES, Op, OpKind
+from undergo.plan.paths import Subject
 
 INT, STRING, NODE, POINTER, STRINGS, ARRAY, MAP, CHAN, BIG, BIGS, EMPTY, EMPTIES, PARAM, FLOAT, ENTRIES = (
     range(1, 16)
@@ -30,15 +33,17 @@ TYPES = {
 }
 
 
+def subject(signature: Signature) -> Subject:
+    return Subject("main.f", signature, TYPES, MapLayout.GROUPS, LabelSource(344, False))
+
+
 def captured(given: Sequence[int], results: Sequence[int] = (), limits: Limits = Limits()) -> Capture:  # noqa: B008
     """What is read at the entry of a function with these parameters."""
     parameters, back = (
         tuple(Parameter(f"p{number}", TYPES[place]) for number, place in enumerate(each))
         for each in (given, results)
     )
-    entry = capture_of(
-        Signature(parameters, back), TYPES, limits, MapLayout.GROUPS, args=True, results=True
-    ).entry
+    entry = capture_of(subject(Signature(parameters, back)), limits, Asked(True, True)).entry
     assert entry is not None
     return entry
 
@@ -134,7 +139,7 @@ def test_type_parameters_are_named_by_the_dictionary() -> None:
     dictionary = Parameter(".dict", GoType("unsafe.Pointer", Kind.UNSAFE_POINTER, 8))
     given = (Parameter("x", TYPES[INT]), dictionary, Parameter("v", TYPES[PARAM]))
     signature = Signature(given, (Parameter("", TYPES[INT]), Parameter("", TYPES[PARAM])))
-    entry = capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=True, results=True).entry
+    entry = capture_of(subject(signature), Limits(), Asked(True, True)).entry
     assert entry is not None
     assert [("x", None), ("v", 1)] == [(one.parameter.name, one.named) for one in entry.readings]
     assert (None, 2) == entry.results_named
@@ -144,5 +149,5 @@ def test_type_parameters_are_named_by_the_dictionary() -> None:
 def test_only_what_was_asked_for() -> None:
     """Arguments, results, or neither."""
     signature = Signature((Parameter("n", TYPES[INT]),), (Parameter("", TYPES[INT]),))
-    assert capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=True, results=False).exit is None
-    assert capture_of(signature, TYPES, Limits(), MapLayout.GROUPS, args=False, results=True).entry is None
+    assert capture_of(subject(signature), Limits(), Asked(True, False)).exit is None
+    assert capture_of(subject(signature), Limits(), Asked(False, True)).entry is None

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undergo.errors import UsageError
-from undergo.plan.filter_expression import Both, Comparison, Expression, Not, Path, parse, parse_path
+from undergo.plan.filter_expression import (
+    Both,
+    Comparison,
+    Expression,
+    Not,
+    Path,
+    label_is,
+    parse,
+    parse_path,
+)
 
 
 def shown(of: Expression) -> str:
@@ -86,11 +95,31 @@ def test_any_text_is_an_expression_or_a_usage_error(text: str) -> None:
 
 def test_paths() -> None:
     """Names joined by dots; all else has a caret."""
-    assert Path(("req", "URL", "Path"), 0) == parse_path("req.URL.Path")
-    for text, column in (("", 0), ("a..b", 2), ("a.b()", 2), ("a b", 0)):
+    assert Path(("req", "URL", "Path"), 0) == parse_path("req.URL.Path", "--by")
+    for text, column in (
+        ("", 0),
+        ("a..b", 2),
+        ("a.b()", 3),
+        ("a b", 2),
+        ("label()", 6),
+        ("label(x)", 6),
+        ('label("x"', 9),
+    ):
         with pytest.raises(UsageError) as caught:
-            parse_path(text)
+            parse_path(text, "--by")
         assert column + 9 == caught.value.hint.split("\n")[1].index("^")
+
+
+def test_labels() -> None:
+    """By their names, in expressions as in paths; a parameter may still be called label."""
+    assert Path((), 0, label="a b") == parse_path('label("a b")', "--by")
+    assert Path(("label", "x"), 0) == parse_path("label.x", "--by")
+    assert Comparison(Path((), 0, label="t"), "==", "a=b", 2) == label_is("t=a=b")
+    found = parse('label("t") != "x" && hasPrefix(label("u"), "y")')
+    assert (
+        isinstance(found, Both) and isinstance(found.left, Comparison) and isinstance(found.right, Comparison)
+    )
+    assert ("t", "u", "prefix") == (found.left.path.label, found.right.path.label, found.right.op)
 
 
 def test_a_comparison_knows_where_it_stands() -> None:
