@@ -8,6 +8,7 @@ name is a byte of flags, a varint with the length, and the text; it begins with 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -29,6 +30,19 @@ _ITABLINKS: Final = (((1, 26), 384), ((1, 20), 376), ((1, 18), 360), ((1, 17), 3
 _TYPELINKS: Final = (((1, 26), 360), ((1, 20), 352), ((1, 18), 336), ((1, 17), 320))
 _MOST_LINKS: Final = 1 << 20
 _ITAB_OFFSET: Final = 320
+_TYPEDESCLEN: Final = 304  # the same since Go 1.27
+_UNCOMMON: Final = 1 << 0  # what methods need follows the descriptor
+#: Sizes of descriptors of Go 1.27, without what follows.
+_BASES: Final[dict[int, int]] = {
+    Kind.ARRAY: 72,
+    Kind.CHAN: 64,
+    Kind.FUNC: 56,
+    Kind.INTERFACE: 80,
+    Kind.MAP: 136,
+    Kind.POINTER: 56,
+    Kind.SLICE: 56,
+    Kind.STRUCT: 80,
+}
 
 
 class RuntimeTypes:
@@ -94,13 +108,37 @@ class RuntimeTypes:
 
     def _links(self) -> Iterator[int]:
         """Addresses of the types that moduledata.typelinks names; since Go 1.27 of all, one after the other."""
-        if self._version >= (1, 27) or not self.start:
+        if not self.start:
+            return
+        if self._version >= (1, 27):
+            yield from self._one_after_the_other()
             return
         place = self._module.address + next(o for since, o in _TYPELINKS if self._version >= since)
         count = int.from_bytes(self._elf.read(place + 8, 8), "little")
         raw = self._elf.read(self._elf.pointer(place), 4 * min(count, _MOST_LINKS))
         for at in range(0, len(raw), 4):
             yield self.start + int.from_bytes(raw[at : at + 4], "little", signed=True)
+
+    def _one_after_the_other(self) -> Iterator[int]:
+        """Addresses of all descriptors (runtime/type.go, moduleTypelinks; internal/abi/type.go, DescriptorSize)."""
+        length = int.from_bytes(self._elf.read(self._module.address + _TYPEDESCLEN, 8), "little")
+        at = self.start + 8
+        while at < self.start + length:
+            yield at
+            head = self._elf.read(at, _SIZE)
+            kind = head[_KIND] & _KIND_MASK
+            size = _BASES.get(kind, _SIZE)
+            more = 0
+            if kind == Kind.FUNC:
+                given, back = struct.unpack("<HH", self._elf.read(at + _SIZE, 4))
+                more = 8 * (given + (back & 0x7FFF))
+            elif kind in (Kind.INTERFACE, Kind.STRUCT):
+                count = int.from_bytes(self._elf.read(at + 64, 8), "little")
+                more = count * (24 if kind == Kind.STRUCT else 8)
+            if head[_FLAGS] & _UNCOMMON:
+                methods = int.from_bytes(self._elf.read(at + size + 4, 2), "little")
+                more += 16 + 16 * methods
+            at += (size + more + 7) // 8 * 8
 
     def implementing(self, interface: int) -> list[int]:
         """Addresses of the types that the program converts to an interface, of which this is the address.
