@@ -27,7 +27,7 @@ Call = dict[str, Any]
 FIELD = re.compile(r"\bmain\.(f\d+ )")
 
 
-def compiled(go: str, command: str, pie: bool) -> Path:
+def compiled(go: str, command: str, pie: bool, experiment: str = "") -> Path:
     """The program of shapes.py, compiled once for every text, Go version and way."""
     old = go in OLD
     folder = CACHE / ("shapes-old" if old else "shapes")
@@ -37,7 +37,9 @@ def compiled(go: str, command: str, pie: bool) -> Path:
         shutil.copy(PROGRAMS / name, folder / name)
     digest = hashlib.sha256((folder / "shapes" / "main.go").read_bytes())
     digest.update((folder / "internal/values/values.go").read_bytes())
-    target = CACHE / "programs" / f"{digest.hexdigest()[:16]}-{go}{'-pie' if pie else ''}" / "shapes"
+    target = (
+        CACHE / "programs" / f"{digest.hexdigest()[:16]}-{go}{'-pie' if pie else ''}{experiment}" / "shapes"
+    )
     if target.exists():
         return target
     environment = os.environ | {
@@ -48,6 +50,7 @@ def compiled(go: str, command: str, pie: bool) -> Path:
         "GOWORK": "off",
         "CGO_ENABLED": "0",
         "GOCACHE": str(CACHE / "gocache"),
+        "GOEXPERIMENT": experiment,
     }
     line = [command, "build", *(["-buildmode=pie"] if pie else []), "-o", str(target), "./shapes"]
     subprocess.run(line, cwd=folder, env=environment, check=True, timeout=600)
@@ -125,6 +128,16 @@ def test_every_value_of_every_call(go_toolchains: dict[str, str], go: str, pie: 
     assert_adds_up(others[-1])
     assert shapes.FUNCTIONS < len(said)
     assert [] == list(wrong(said, seen, go in OLD))
+
+
+@pytest.mark.parametrize(("go", "experiment"), [("1.24", "noswissmap"), ("1.27", "mapsplitgroup")])
+def test_maps_of_experiments(go_toolchains: dict[str, str], go: str, experiment: str) -> None:
+    """The other layouts that maps can have."""
+    if go not in go_toolchains:
+        pytest.skip(f"no Go {go}")
+    said, seen, others = traced(compiled(go, go_toolchains[go], False, experiment))
+    assert_adds_up(others[-1])
+    assert [] == list(wrong(said, seen, False))
 
 
 @pytest.mark.parametrize("go", VERSIONS)
