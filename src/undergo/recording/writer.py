@@ -33,9 +33,9 @@ from undergo.recording.segment import Converter, SourceOf
 
 RECORDS: Final = 1 << 20  # of a segment
 SECONDS: Final = 30  # a segment holds, at most
-#: Of --rotate SIZE, a raw file may take this share: one is being written while the one before becomes a segment.
+#: Of what a recording may take, this share is a raw file: one is written while the one before becomes a segment.
 _SHARE: Final = 8
-SMALLEST: Final = 16 << 20  # bytes that a recording may be kept to
+SMALLEST: Final = 64 << 20  # bytes that a recording may be kept to: a batch can have a quarter of that
 
 
 def check_free(directory: str, *, force: bool) -> None:
@@ -69,7 +69,11 @@ def check_free(directory: str, *, force: bool) -> None:
 
 
 class Writer:
-    """A recording that is being made. What goes wrong is raised by whatever is called next, as RecordingError."""
+    """A recording that is being made.
+
+    Should it be impossible to write on, `append` raises RecordingError; `close` it then as well, which may succeed:
+    what is there takes less room once it is a segment.
+    """
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class Writer:
         self._waiting: dict[int, int] = {}  # bytes of raw files that are no segments yet
         self._sizes: deque[tuple[int, int]] = deque()  # segments and their bytes
         self._failure: Exception | None = None
+        self._changed = threading.Condition()  # of the two above, and what they say
         self._queue: SimpleQueue[int | None] = SimpleQueue()
         try:
             if os.path.exists(os.path.join(directory, SEGMENTS)):
@@ -116,7 +121,7 @@ class Writer:
     def size(self) -> int:
         """Bytes that it takes on disk now."""
         now = sum(file.size for file in (self._raw, self._captures) if file)
-        return now + sum([*self._waiting.values()]) + sum(size for _, size in [*self._sizes])
+        return now + sum([*self._waiting.values()]) + sum([size for _, size in [*self._sizes]])
 
     @property
     def dropped_segments(self) -> int:
@@ -126,6 +131,7 @@ class Writer:
     def append(self, records: npt.NDArray[np.void], captures: bytes = b"") -> None:
         """Writes a batch, and lines of captures; they are safe from then on, whatever becomes of undergo."""
         self._check()
+        self._make_room(records.nbytes + len(captures))
         try:
             if self._raw is None and (len(records) or captures):
                 self._raw = RawFile(raw_path(self.directory, self._number))
@@ -137,8 +143,7 @@ class Writer:
                     self._captures = RawFile(raw_path(self.directory, self._number) + CAPTURES)
                 self._captures.write(captures)
         except OSError as error:
-            self._failure = error
-            self._check()
+            raise self._told(error) from None
         if self._raw is not None:
             full = self._raw.size + (self._captures.size if self._captures else 0) >= self._raw_bytes
             if full or time.monotonic_ns() - self._begun >= self._raw_ns:
@@ -153,7 +158,8 @@ class Writer:
             if file is not None:
                 size += file.size
                 file.close()
-        self._waiting[self._number] = size
+        with self._changed:
+            self._waiting[self._number] = size
         self._queue.put(self._number)
         self._number += 1
         self._raw = self._captures = None
@@ -163,7 +169,8 @@ class Writer:
     ) -> None:
         """Brings the recording to its end. `issues` replace those that were known when it began.
 
-        If that cannot be done, all that was written is there, and the next command to read it tries again.
+        Raises RecordingError if that cannot be done: all that was written is there, and the next command to read it
+        tries again.
         """
         self._turn()
         self._queue.put(None)
@@ -179,17 +186,19 @@ class Writer:
             self._lock.give_back(done=self._failure is None)
 
     def _check(self) -> None:
-        if self._failure is None:
-            return
+        """Raises what the thread failed of."""
+        if self._failure is not None:
+            raise self._told(self._failure)
+
+    def _told(self, why: Exception) -> Exception:
         import duckdb
 
-        why = self._failure
         if not isinstance(why, OSError | duckdb.Error):
-            raise why
+            return why
         said = why.strerror if isinstance(why, OSError) and why.strerror else str(why).splitlines()[0]
-        raise RecordingError(
+        return RecordingError(
             f"{self.directory} cannot be written any further: {said}",
-            "what was written is kept; once there is room, any command that reads it brings it to its end",
+            "what was written is kept; any command that reads it brings it to its end, once there is room",
         )
 
     def _convert(self) -> None:
@@ -199,22 +208,38 @@ class Writer:
                 continue  # its raw file is kept
             try:
                 self._converter.raw(number)
-                self._sizes.append((number, size_of(segment_path(self.directory, number))))
-                del self._waiting[number]
-                self._give_up_oldest()
+                with self._changed:
+                    self._sizes.append((number, size_of(segment_path(self.directory, number))))
+                    del self._waiting[number]
             except Exception as error:  # whoever records is told, and stops
                 self._failure = error
+            with self._changed:
+                self._changed.notify()
         self._converter.close()
 
-    def _give_up_oldest(self) -> None:
+    def _make_room(self, wanted: int) -> None:
+        """Gives the oldest segments up until there is room for this many bytes, and for a segment in the making.
+
+        Where the last segment is all there is, the next one is waited for: what comes meanwhile is in the ring, and
+        in the ledger if that gets full.
+        """
         if self._rotate is None:
             return
-        room = self._raw_bytes + self._raw_bytes // 4  # a raw file grows up to this, and becomes a segment
-        while self.size + room > self._rotate and len(self._sizes) > 1:
-            self._meta = replace(self._meta, dropped_segments=self._meta.dropped_segments + 1)
-            self._meta.write(self.directory)
-            number, _ = self._sizes.popleft()
-            _remove(segment_path(self.directory, number))
+        limit = self._rotate - self._raw_bytes // 2 - wanted
+        with self._changed:
+            while self.size > limit and self._failure is None:
+                if len(self._sizes) > 1:
+                    number, _ = self._sizes.popleft()
+                    self._meta = replace(self._meta, dropped_segments=self._meta.dropped_segments + 1)
+                    try:
+                        self._meta.write(self.directory)
+                        _remove(segment_path(self.directory, number))
+                    except OSError as error:
+                        self._failure = error
+                elif self._waiting:
+                    self._changed.wait()
+                else:
+                    return
 
 
 def _remove(segment: str) -> None:
