@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from undergo.errors import TruncatedError
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.function import Source
 from undergo.plan.probe_plan import ProbePlan, Role
@@ -23,8 +24,12 @@ class Sources:
         self._known: dict[tuple[int, int, int], Source | None] = {}
 
     def __call__(self, executable: int, site: int, distance: int) -> Source | None:
+        """None if no code is there, or its tables are damaged."""
         key = (executable, site, distance)
         if key not in self._known:
-            address = self._sites[executable][site] + distance
-            self._known[key] = self._tables[executable].source(address)
+            try:
+                address = self._sites[executable][site] + distance
+                self._known[key] = self._tables[executable].source(address)
+            except TruncatedError:
+                self._known[key] = None
         return self._known[key]

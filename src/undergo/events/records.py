@@ -29,3 +29,9 @@ def split_known(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Of CALL_CLOSED, by their flags: whether where their time went is known."""
     known: npt.NDArray[np.bool_] = (flags & (HAS_SPLIT | HAS_GAP)) == HAS_SPLIT
     return known
+
+
+def counts(records: npt.NDArray[np.void]) -> tuple[int, int, int]:
+    """How many calls that ended, changes of state and births a batch has."""
+    found = np.bincount(records["kind"], minlength=len(Kind) + 1)
+    return tuple(found[[Kind.CALL_CLOSED, Kind.STATE_CHANGED, Kind.GOROUTINE_BORN]].tolist())
