@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 
 from undergo.errors import RecordingError
+from undergo.recording.failures import in_words
 from undergo.recording.files import (
     CAPTURES,
     SEGMENTS,
@@ -39,7 +40,7 @@ def repaired(directory: str, meta: Meta, say: Callable[[str], None]) -> Meta:
     except BlockingIOError:
         return repaired(directory, read_meta(directory), say)
     except OSError as error:
-        _as_it_is(directory, error.strerror or "", say)
+        _as_it_is(directory, in_words(error), say)
         return meta
     closed = False
     try:
@@ -51,10 +52,9 @@ def repaired(directory: str, meta: Meta, say: Callable[[str], None]) -> Meta:
     except ValueError as error:
         raise RecordingError(f"{directory} is damaged: {error}") from None
     except (OSError, duckdb.IOException) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        _as_it_is(directory, why or "", say)
+        _as_it_is(directory, in_words(error), say)
     except duckdb.Error as error:
-        raise RecordingError(f"{directory} is damaged: {str(error).splitlines()[0]}") from None
+        raise RecordingError(f"{directory} is damaged: {in_words(error)}") from None
     finally:
         lock.give_back(done=closed)
     return meta

@@ -5,6 +5,7 @@ The segments are made in a thread, so that whoever reads the ring never waits fo
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo.errors import RecordingError
+from undergo.recording.failures import in_words
 from undergo.recording.files import (
     CAPTURES,
     SEGMENTS,
@@ -35,6 +37,8 @@ RECORDS: Final = 1 << 20  # of a segment
 SECONDS: Final = 30  # a segment holds, at most
 #: Of what a recording may take, this share is a raw file: one is written while the one before becomes a segment.
 _SHARE: Final = 8
+_OF_RAW: Final = 3  # a segment takes less than this part of its raw file
+_LEAST_FREE: Final = 1 << 16  # bytes
 SMALLEST: Final = 64 << 20  # bytes that a recording may be kept to: a batch can have a quarter of that
 
 
@@ -131,8 +135,10 @@ class Writer:
     def append(self, records: npt.NDArray[np.void], captures: bytes = b"") -> None:
         """Writes a batch, and lines of captures; they are safe from then on, whatever becomes of undergo."""
         self._check()
-        self._make_room(records.nbytes + len(captures))
+        wanted = records.nbytes + len(captures)
+        self._make_room(wanted)
         try:
+            self._leave_room(wanted)
             if self._raw is None and (len(records) or captures):
                 self._raw = RawFile(raw_path(self.directory, self._number))
                 self._begun = time.monotonic_ns()
@@ -148,6 +154,14 @@ class Writer:
             full = self._raw.size + (self._captures.size if self._captures else 0) >= self._raw_bytes
             if full or time.monotonic_ns() - self._begun >= self._raw_ns:
                 self._turn()
+
+    def _leave_room(self, wanted: int) -> None:
+        """Ends while there still is room to make segments of what was written."""
+        if wanted:
+            disk = os.statvfs(self.directory)
+            raw = sum([*self._waiting.values()]) + (self._raw.size if self._raw else 0)
+            if disk.f_bavail * disk.f_frsize < wanted + (wanted + raw) // _OF_RAW + _LEAST_FREE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _turn(self) -> None:
         """The raw file is whole; the next batch begins another."""
@@ -195,9 +209,8 @@ class Writer:
 
         if not isinstance(why, OSError | duckdb.Error):
             return why
-        said = why.strerror if isinstance(why, OSError) and why.strerror else str(why).splitlines()[0]
         return RecordingError(
-            f"{self.directory} cannot be written any further: {said}",
+            f"{self.directory} cannot be written any further: {in_words(why)}",
             "what was written is kept; any command that reads it brings it to its end, once there is room",
         )
 
