@@ -32,7 +32,8 @@ class Progress:
         if not self._wanted or now - self._shown < _EVERY:
             return
         if now >= self._look:
-            self._lost = running.lost()
+            rows = [*(values for _, _, values in running.tallies()), running.overflow()]
+            self._lost = sum(int(values["dropped"].sum()) for values in rows)
             after = time.monotonic_ns()
             self._look = after + _SHARE * (after - now)
         rate = (recorded.events - self._before) * 1e9 / (now - self._shown)

@@ -276,11 +276,6 @@ class Session:
         """(pid, function, struct tally per CPU); pid 0 is all processes nobody asked about."""
         yield from self._tables("tallies", "tally")
 
-    def lost(self) -> int:
-        """Hits dropped so far, for whatever cause."""
-        rows = [*(values for _, _, values in self.tallies()), self.overflow()]
-        return sum(int(values["dropped"].sum()) for values in rows)
-
     def overflow(self) -> npt.NDArray[np.void]:
         """What did not fit in the per-function tables; struct tally per CPU."""
         one = np.dtype([("index", "<u4")])

@@ -128,6 +128,11 @@ class Writer:
         return now + sum([*self._waiting.values()]) + sum([size for _, size in [*self._sizes]])
 
     @property
+    def started_ns(self) -> int:
+        """When it begins, since the epoch."""
+        return self._meta.started_ns
+
+    @property
     def dropped_segments(self) -> int:
         """How many of the oldest were given up to stay within `rotate`."""
         return self._meta.dropped_segments
