@@ -139,11 +139,6 @@ class Flight:
         """How many recordings there are."""
         return self._number
 
-    @property
-    def crowded(self) -> bool:
-        """Whether the window is shorter than it was to be, for lack of memory."""
-        return self._window.crowded
-
     def take(
         self, batch: Batch, captured: Sequence[Captured], frames: Callable[[], Sequence[OpenFrame]],
         more: Callable[[], Batch],
@@ -195,6 +190,7 @@ class Flight:
     ) -> None:
         self._number += 1
         path, since = numbered(self._output, self._number), self._window.since
+        crowded = self._window.crowded
         writer = self._make(path, since + self._offset)
         recorded, ended = Recorded(), [np.zeros(0, np.uint64)]
         for batch in self._window.take():
@@ -206,7 +202,7 @@ class Flight:
         writer.append(records)
         recorded += Recorded(*counts(records))
         ledger = self._books.since(recorded.events)
-        kept = Kept(path, recorded, at - since, 0, why=why)
+        kept = Kept(path, recorded, at - since, 0, crowded=crowded, why=why)
 
         def close() -> None:
             try:

@@ -49,7 +49,7 @@ from undergo.recording.writer import SMALLEST, Writer
 from undergo.views import jsonlines
 from undergo.views.capture_rows import capture_rows
 from undergo.views.dry_run import dry_run_lines
-from undergo.views.recording import Recorded, bytes_text, done
+from undergo.views.recording import Recorded, bytes_text, count_text, done
 from undergo.views.style import palette
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -235,7 +235,12 @@ def command(
                 if one.why is not None:
                     why = one.why if isinstance(one.why, str) else told(one.why, names)
                     print(style.paint(style.warm, why), file=sys.stderr)
-                text = done(one.path, one.recorded, functions, one.wall_ns, one.size, one.gone, style)
+                caveats = []
+                if one.gone:
+                    caveats.append(f"the oldest {count_text(one.gone, 'segment')} gave way to the newest")
+                if one.crowded:
+                    caveats.append("--window-memory had no room for all of --window")
+                text = done(one.path, one.recorded, functions, one.wall_ns, one.size, caveats, style)
                 print("\n".join(text), file=sys.stderr, flush=True)
 
         with session(targets, plans, wanted, begin) as running:

@@ -40,6 +40,7 @@ class Kept:
     wall_ns: int
     size: int
     gone: int = 0  # segments given up for room
+    crowded: bool = False  # the window had no room for all that it was to keep
     why: Happened | str | None = None
 
 

@@ -40,7 +40,7 @@ class Window:
         """`began`: since when everything is in here, in ns, CLOCK_MONOTONIC."""
         self.since = began
         self.size = 0
-        self.crowded = False  # `most` is too little for `ns`
+        self.crowded = False  # `most` was too little for `ns`, since it was last empty
         self._ns = ns
         self._most = most
         self._batches: deque[Batch] = deque()
@@ -77,6 +77,7 @@ class Window:
         for records in self._before:
             if len(records):
                 yield Batch(self.since, records)
+        self.crowded = False
         while self._batches:
             yield self._batches[0]
             self._give_up()

@@ -62,25 +62,29 @@ def bytes_text(count: int) -> str:
 
 
 def done(
-    path: str, recorded: Recorded, functions: int, wall: int, size: int, gone: int = 0, style: Palette = PLAIN
-) -> Sequence[str]:
-    """What was recorded, and what to do with it. `wall` in ns, `gone` segments given up for room."""
+    path: str,
+    recorded: Recorded,
+    functions: int,
+    wall: int,
+    size: int,
+    caveats: Sequence[str] = (),
+    style: Palette = PLAIN,
+) -> list[str]:
+    """What was recorded, and what to do with it. `wall` in ns, `size` in bytes."""
     what = []
     if functions:
-        what.append(f"{_count(recorded.calls, 'call')} of {_count(functions, 'function')}")
+        what.append(f"{count_text(recorded.calls, 'call')} of {count_text(functions, 'function')}")
     if recorded.changes or recorded.births:
-        what.append(f"{_count(recorded.changes, 'change')} of state")
-        what.append(f"{_count(recorded.births, 'goroutine')} born")
+        what.append(count_text(recorded.changes, "state change"))
+        what.append(count_text(recorded.births, "birth"))
     shown = escape(path)
-    lines = [
+    return [
         f"{style.paint(style.strong, shown)}: {', '.join(what)} in {compact(wall)} · {bytes_text(size)}",
+        *(style.paint(style.warm, f"  {caveat}") for caveat in caveats),
+        style.paint(style.dim, f"  undergo report {shown}"),
     ]
-    if gone:
-        lines.append(
-            style.paint(style.warm, f"  the oldest {_count(gone, 'segment')} made room for the newest")
-        )
-    return [*lines, style.paint(style.dim, f"  undergo report {shown}")]
 
 
-def _count(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
+    """`1 call`, `2,000 calls`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
