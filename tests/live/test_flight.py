@@ -126,7 +126,8 @@ def test_a_signal_writes_the_window_and_no_more(program: Path, tmp_path: Path) -
     first, second = (Plain(tmp_path / name) for name in ("run.undergo", "run-2.undergo"))
     tick = first.functions.index("main.tick")
     assert [(2, 1, 1)] == second.rows(f"""
-        select count(distinct c.parent), count(distinct p.parent), min(p.depth) from calls c join paths p using (path) where c.func = {tick}
+        select count(distinct c.parent), count(distinct p.parent), min(p.depth)
+        from calls c join paths p using (path) where c.func = {tick}
     """)
     last, began = (
         one.rows(f"select {what}(start_ns) from calls where func = {tick}")[0][0]
@@ -135,6 +136,22 @@ def test_a_signal_writes_the_window_and_no_more(program: Path, tmp_path: Path) -
     assert last < began
     assert first.meta["ended_ns"] - first.meta["started_ns"] < S
     assert began >= second.meta["started_ns"]
+
+
+def test_a_call_that_does_not_end(program: Path, tmp_path: Path) -> None:
+    """It is told of once it has taken too long, and not again."""
+    until = ["--window", "100ms", "--until", "main.serve slower than 300ms", "--keep", "2"]
+    with busy(program) as process, flying(process.pid, tmp_path / "run.undergo", *until) as recorder:
+        for _ in range(2):
+            go(process)
+            next_recording(recorder)
+        assert 0 == recorder.wait(LIMIT)
+    for name, count in (("run.undergo", 1), ("run-2.undergo", 2)):
+        plain = Plain(tmp_path / name)
+        serve = plain.functions.index("main.serve")
+        found = plain.rows(f"select ending, wall_ns from calls where func = {serve} order by wall_ns")
+        assert ["open"] * count == [ending for ending, _ in found]
+        assert found[0][1] >= 300_000_000
 
 
 def test_the_end_is_what_is_waited_for_by_default(program: Path, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from undergo.recording.writer import Writer, check_free
 from undergo.views.recording import Recorded
 
 _BOOKS_EVERY = 1_000_000_000  # ns
-_BOOKS_SHARE = 50  # keeping the books may take one part in so many of the time
+_LOOK_EVERY = 200_000_000  # ns
+_SHARE = 50  # looking at the kernel's tables may take one part in so many of the time
 
 #: Makes a recording: (where, since when in ns since the epoch).
 Make = Callable[[str, int], Writer]
@@ -75,7 +76,7 @@ class Books:
         if now >= self._next:
             self._seen.append((now, self._look()))
             spent = time.monotonic_ns() - now
-            self._next = now + max(_BOOKS_EVERY, _BOOKS_SHARE * spent)
+            self._next = now + max(_BOOKS_EVERY, _SHARE * spent)
         while len(self._seen) > 1 and self._seen[1][0] <= since:
             self._seen.popleft()
 
@@ -124,7 +125,8 @@ class Flight:
         self._ns = window_ns
         self._offset = offset
         self._asked = Asked()
-        self._armed = 0  # when triggers count again
+        self._armed = 0  # when triggers count again, in ns of CLOCK_MONOTONIC
+        self._look = 0  # and when to look at open calls again
         self._number = 0
         self._closing: list[tuple[threading.Thread, Kept, Writer]] = []
         self._failure: UndergoError | None = None
@@ -151,6 +153,7 @@ class Flight:
         why: Happened | str | None = None
         if batch.at >= self._armed:
             why = self._triggers.seen(batch.records, captured)
+            why = why or self._too_long(batch.at, frames)
         if self._asked.take():
             why = why or "SIGUSR1"
         if why is None:
@@ -160,6 +163,14 @@ class Flight:
         self._write(open_now, why, time.monotonic_ns(), frozenset())
         self._armed = batch.at + self._ns
         return self._number < self._keep
+
+    def _too_long(self, now: int, frames: Callable[[], Sequence[OpenFrame]]) -> Happened | None:
+        """A call that is still open and too slow; looked for now and then."""
+        if not self._triggers.about_open_calls or now < self._look:
+            return None
+        found = self._triggers.still(frames(), now)
+        self._look = now + max(_LOOK_EVERY, _SHARE * (time.monotonic_ns() - now))
+        return found
 
     def end(self, batch: Batch, frames: Sequence[OpenFrame], at: int, died: frozenset[int]) -> None:
         """Tracing has ended at `at`, and `batch` was the last."""

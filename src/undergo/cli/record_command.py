@@ -50,7 +50,7 @@ from undergo.views import jsonlines
 from undergo.views.capture_rows import capture_rows
 from undergo.views.dry_run import dry_run_lines
 from undergo.views.recording import Recorded, bytes_text, count_text, done
-from undergo.views.style import palette
+from undergo.views.style import compact, palette
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -109,7 +109,7 @@ class Size(click.ParamType[int]):
 )
 @click.option(
     "--window-memory",
-    type=Size(1 << 20),
+    type=Size(1_000_000),
     default="256MB",
     show_default=True,
     help="with --window: the memory that it may take",
@@ -245,6 +245,9 @@ def command(
 
         with session(targets, plans, wanted, begin) as running:
             announce(targets, plans, request.as_json, style)
+            if window is not None and not request.as_json:
+                text = f"keeping the last {compact(window)}; kill -USR1 {os.getpid()} writes them"
+                print(style.paint(style.dim, text), file=sys.stderr, flush=True)
             decoder = CaptureDecoder(captures.functions, running.dtype("capture_record"))
 
             def read() -> tuple[Batch, Sequence[Captured]]:

@@ -82,4 +82,5 @@ def told(found: Happened, names: Mapping[int, str]) -> str:
     where = f" in goroutine {found.goid} of process {found.pid}"
     if found.trigger.kind == "panics":
         return f"{name} panicked{where}"
-    return f"{name} took {compact(found.wall_ns or 0)}{where}"
+    took = "has taken" if found.still else "took"
+    return f"{name} {took} {compact(found.wall_ns or 0)}{where}"

@@ -39,7 +39,7 @@ SECONDS: Final = 30  # a segment holds, at most
 _SHARE: Final = 8
 _OF_RAW: Final = 3  # a segment takes less than this part of its raw file
 _LEAST_FREE: Final = 1 << 16  # bytes
-SMALLEST: Final = 64 << 20  # bytes that a recording may be kept to: a batch can have a quarter of that
+SMALLEST: Final = 64_000_000  # bytes that a recording may be kept to: a batch can have a quarter of that
 
 
 def check_free(directory: str, *, force: bool) -> None:
