@@ -129,7 +129,14 @@ def test_calls_left_open(tmp_path: Path) -> None:
     """What was announced and did not end is a row of its own: open, with no tid, and no split."""
     writer = Writer(str(tmp_path / "r"), meta())
     writer.append(
-        batch(opened(1, 0, 0, 100), opened(2, 1, 1, 200, depth=1), closed(3, 2, 2, 300, 50, depth=2))
+        batch(
+            opened(1, 0, 0, 100),
+            opened(2, 1, 1, 200, depth=1),
+            closed(3, 2, 2, 300, 50, depth=2),
+            opened(7, 0, 0, 301),
+            closed(8, 1, 7, 302, depth=1),
+            closed(7, 0, 0, 301, 11),
+        )
     )
     abandon(writer)
     found = open_recordings([str(tmp_path / "r")], say=said.append).connection.execute(
@@ -139,6 +146,8 @@ def test_calls_left_open(tmp_path: Path) -> None:
         (1, 0, 1, 0, 100, 250, "open", None),
         (2, 1, 2, 0, 200, 150, "open", None),
         (3, 2, 3, 100, 300, 50, "return", None),
+        (7, 0, 1, 100, 301, 11, "return", None),
+        (8, 7, 2, 100, 302, 10, "return", None),
     ] == found.fetchall()
 
 
