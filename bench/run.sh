@@ -5,3 +5,4 @@ cd "$(dirname "$0")/.."
 .venv/bin/python bench/attach.py "${UNDERGO_BIG:-$("$GO" env GOROOT)/bin/gofmt}"
 .venv/bin/python bench/throughput.py "$GO" "${ROUNDS:-5}"
 .venv/bin/python bench/values.py "$GO" "${ROUNDS:-5}"
+.venv/bin/python bench/recording.py 500000 20

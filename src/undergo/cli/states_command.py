@@ -13,13 +13,12 @@ import numpy.typing as npt
 
 from undergo.cli.options import Request, watch_options
 from undergo.cli.run import Stopper, account, announce, end, follow, leave, say_ledger, session, slots_of
-from undergo.cli.targets import Targets, watched
+from undergo.cli.sources import Sources
+from undergo.cli.targets import watched
 from undergo.errors import UsageError
 from undergo.events.decode import epoch_offset, latencies
 from undergo.events.states import NUMBERS, SUMMED, Birth, Longests, StateChange, StateDecoder, stays
-from undergo.goexe.function import Source
 from undergo.kernel.session import Wanted
-from undergo.plan.probe_plan import ProbePlan, Role
 from undergo.plan.wait_slots import WaitSlots
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
@@ -77,7 +76,7 @@ def command(
         with session(targets, plans, wanted) as running:
             announce(targets, plans, request.as_json, style)
             record = running.dtype("state_record")
-            decoder = StateDecoder(epoch_offset(), slots.names, record, _Sources(targets, plans))
+            decoder = StateDecoder(epoch_offset(), slots.names, record, Sources(targets.executables, plans))
             longest = Longests(slots.names, record)
             if not request.as_json and not summed:
                 jsonlines.write_batch(out, header(style) + "\n")
@@ -122,19 +121,3 @@ def _slots_named(slots: WaitSlots, names: Sequence[str]) -> set[int]:
             raise UsageError(f"there is no wait reason {name!r}", f"one of: {', '.join(slots.names)}")
         found.add(slots.names.index(name))
     return found
-
-
-class _Sources:
-    """Finds the source of an address that is told by its distance from a birth probe."""
-
-    def __init__(self, targets: Targets, plans: Sequence[ProbePlan]) -> None:
-        self._tables = [executable.functions for executable in targets.executables]
-        self._sites = [[s.site.address for s in plan.runtime if s.role == Role.BIRTH] for plan in plans]
-        self._known: dict[tuple[int, int, int], Source | None] = {}
-
-    def __call__(self, executable: int, site: int, distance: int) -> Source | None:
-        key = (executable, site, distance)
-        if key not in self._known:
-            address = self._sites[executable][site] + distance
-            self._known[key] = self._tables[executable].source(address)
-        return self._known[key]

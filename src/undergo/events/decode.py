@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo.events.calls import Call, CallOpened, End, Latency, Ledger, Split
+from undergo.events.records import HAS_GAP, HAS_SPLIT, Kind, split_known
 from undergo.kernel.session import OpenFrame
 
-_OPENED, _WAITS = 1, 3  # enum record_kind
-_HAS_SPLIT, _HAS_GAP = 1, 2  # enum call_flag
 _MOST_EARLY = 10_000
 ENDS: tuple[End, ...] = ("return", "panic", "goexit", "died", "open")  # enum call_end
 _BUCKET_BITS = 2
@@ -38,9 +37,9 @@ class CallDecoder:
     def feed(self, records: npt.NDArray[np.void]) -> list[Call | CallOpened]:
         """The calls of a batch."""
         kinds = records["kind"]
-        if _WAITS in kinds:
-            self._note(records[kinds == _WAITS].view(self._waits))
-            records = records[kinds != _WAITS]
+        if Kind.CALL_WAITS in kinds:
+            self._note(records[kinds == Kind.CALL_WAITS].view(self._waits))
+            records = records[kinds != Kind.CALL_WAITS]
         starts = records["start"].astype(np.int64) + self._offset
         columns = [
             records[name].tolist() for name in ("id", "parent", "tgid", "tid", "goid", "func", "depth")
@@ -49,9 +48,9 @@ class CallDecoder:
         flags, splits = records["flags"].tolist(), self._splits(records)
         return [
             CallOpened(id, parent, pid, tid, goid, func, depth, start)
-            if kind == _OPENED
+            if kind == Kind.CALL_OPENED
             else Call(
-                id, parent, pid, tid, goid, func, depth, start, wall, ENDS[end], split, bool(flag & _HAS_GAP)
+                id, parent, pid, tid, goid, func, depth, start, wall, ENDS[end], split, bool(flag & HAS_GAP)
             )
             for id, parent, pid, tid, goid, func, depth, start, kind, wall, end, flag, split in zip(
                 *columns, starts.tolist(), kinds, walls, ends, flags, splits, strict=True
@@ -71,7 +70,7 @@ class CallDecoder:
         split = records["split"]
         bins, waits, slots = split["bins"], split["waits"].tolist(), split["slots"].tolist()
         running = (records["wall"] - bins.sum(axis=1)).tolist()
-        known = (records["flags"] & (_HAS_SPLIT | _HAS_GAP)) == _HAS_SPLIT
+        known = split_known(records["flags"])
         for index, (has, ours, others) in enumerate(zip(known.tolist(), running, bins.tolist(), strict=True)):
             if not has:
                 yield None
@@ -109,6 +108,15 @@ def still_open(
 
 
 def _split_so_far(frame: OpenFrame, now: int, reasons: Sequence[str]) -> Split | None:
+    spent = _spent_so_far(frame, now)
+    if spent is None:
+        return None
+    bins, slots = spent
+    return Split.of(bins, {reasons[slot]: ns for slot, ns in slots})
+
+
+def _spent_so_far(frame: OpenFrame, now: int) -> tuple[list[int], list[tuple[int, int]]] | None:
+    """ns per bin, and the wait slots that have any with their ns; None if that is not known."""
     if frame.gap or not frame.bins:
         return None
     bins, waits = list(frame.bins), list(frame.waits)
@@ -116,7 +124,53 @@ def _split_so_far(frame: OpenFrame, now: int, reasons: Sequence[str]) -> Split |
     bins[frame.bin] += since
     if frame.bin == len(bins) - 1:
         waits[frame.slot] += since
-    return Split.of(bins, {reasons[slot]: ns for slot, ns in enumerate(waits) if ns})
+    return bins, [(slot, ns) for slot, ns in enumerate(waits) if ns]
+
+
+def open_records(
+    frames: Sequence[OpenFrame],
+    now: int,
+    died: frozenset[int],
+    record: np.dtype[np.void],
+    waits: np.dtype[np.void],
+) -> npt.NDArray[np.void]:
+    """The same calls as `still_open` gives, as records of the ring: what it would have had, had they ended now.
+
+    First each is announced, callers first; `record` is struct call_record and `waits` struct waits_record.
+    """
+    opened, closed = np.zeros(len(frames), record), []
+    for row, frame in zip(opened, frames, strict=True):
+        row["kind"], row["end"], row["func"] = Kind.CALL_OPENED, ENDS.index("open"), frame.func
+        row["start"], row["id"], row["parent"] = frame.start, frame.id, frame.parent
+        row["tgid"], row["goid"], row["depth"] = frame.pid, frame.goid, frame.depth
+    for row, frame in zip(opened[::-1].copy(), reversed(frames), strict=True):
+        row["kind"], row["wall"] = Kind.CALL_CLOSED, max(0, now - frame.start)
+        row["end"] = ENDS.index("died" if frame.pid in died else "open")
+        row["flags"] = HAS_GAP if frame.gap else 0
+        spent = _spent_so_far(frame, now)
+        if spent is not None:
+            bins, slots = spent
+            row["flags"] = HAS_SPLIT
+            row["split"]["bins"] = bins[1:]
+            near = len(row["split"]["slots"])
+            for place, (slot, ns) in enumerate(slots[:near]):
+                row["split"]["slots"][place], row["split"]["waits"][place] = slot, ns
+            closed += [far.view(record)[0] for far in _far_waits(frame.id, slots[near:], waits)]
+        closed.append(row)
+    return np.concatenate([opened, np.array(closed, record)])
+
+
+def _far_waits(
+    call: int, slots: Sequence[tuple[int, int]], waits: np.dtype[np.void]
+) -> Iterator[npt.NDArray[np.void]]:
+    room = waits["waits"].shape[0]
+    for first in range(0, len(slots), room):
+        some = slots[first : first + room]
+        row = np.zeros(1, waits)
+        row["kind"], row["count"], row["id"] = Kind.CALL_WAITS, len(some), call
+        row["slots"][0, : len(some)] = [slot for slot, _ in some]
+        row["waits"][0, : len(some)] = [ns for _, ns in some]
+        yield row
 
 
 def bucket_bounds(index: int) -> tuple[int, int]:

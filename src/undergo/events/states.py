@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo.events.calls import Latency
+from undergo.events.records import SPENT_KNOWN, Kind
 from undergo.goexe.function import Source
 
 #: enum go_status in bpf/undergo.h: numbers of runtime/runtime2.go, Go 1.17 to 1.27.
@@ -21,8 +22,6 @@ STATUSES: Final = {
 NUMBERS: Final = {name: number for number, name in reversed(STATUSES.items())}
 SUMMED: Final = ("runnable", "running", "syscall", "waiting")  # the states that a summary has
 _WAITS, _BIRTHS = 16, 255  # enum state_row
-_BORN, _ENDED = 5, 6  # enum record_kind
-_SPENT_KNOWN = 1
 _LONGEST = 5  # goroutines per state
 
 
@@ -77,7 +76,7 @@ class StateDecoder:
     def feed(self, records: npt.NDArray[np.void]) -> list[StateChange | Birth]:
         """The changes of a batch, by time: the ring has them in the order in which processors got to it."""
         rows = records.view(self._record)
-        rows = rows[rows["kind"] != _ENDED]
+        rows = rows[rows["kind"] != Kind.GOROUTINE_ENDED]
         rows = rows[np.argsort(rows["time"], kind="stable")]
         names = (
             "kind",
@@ -87,13 +86,11 @@ class StateDecoder:
             "goid",
             "from",
             "to",
-            "from_slot",
-            "to_slot",
             "other",
             "flags",
         )
         columns = [rows[name].tolist() for name in (*names, "spent", "born", "go_pc", "start_pc", "site")]
-        executables = rows["executable"].tolist()
+        executables, slots = rows["executable"].tolist(), waits_of(rows, len(self._reasons)).tolist()
         found: list[StateChange | Birth] = []
         for (
             kind,
@@ -103,25 +100,21 @@ class StateDecoder:
             goid,
             before,
             after,
-            ended,
-            begun,
             other,
             flags,
             spent,
             born,
             *pcs,
             exe,
-        ) in zip(*columns, executables, strict=True):
+            slot,
+        ) in zip(*columns, executables, slots, strict=True):
             ts = time + self._offset
-            if kind == _BORN:
+            if kind == Kind.GOROUTINE_BORN:
                 statement, start, site = pcs
                 # the return address lies after the call that the go statement is
                 at = self._source(exe, site, statement - 1), self._source(exe, site, start)
                 found.append(Birth(ts, pid, tid, goid, other, *at))
                 continue
-            # of a wait that began before we looked, the reason is not known
-            ended_known = before == _WAITING and flags & _SPENT_KNOWN
-            waiting = begun if after == _WAITING else ended if ended_known else None
             found.append(
                 StateChange(
                     ts,
@@ -130,9 +123,9 @@ class StateDecoder:
                     goid,
                     STATUSES.get(before, str(before)),
                     STATUSES.get(after, str(after)),
-                    "" if waiting is None else _reason(self._reasons, waiting),
+                    "" if slot < 0 else self._reasons[slot],
                     other,
-                    spent if flags & _SPENT_KNOWN else None,
+                    spent if flags & SPENT_KNOWN else None,
                     time - born if born and STATUSES.get(after) == "dead" else None,
                 )
             )
@@ -140,6 +133,18 @@ class StateDecoder:
 
 
 _WAITING = NUMBERS["waiting"]
+
+
+def waits_of(rows: npt.NDArray[np.void], slots: int) -> npt.NDArray[np.int64]:
+    """Of each change in an array of struct state_record: which of the wait slots begins or ends with it, else -1.
+
+    Of a wait that began before we looked, the reason is not known. The kernel's very last slot, for what it could
+    not read, is the last of `slots`.
+    """
+    begins = rows["to"] == _WAITING
+    ends = (rows["from"] == _WAITING) & (rows["flags"] & SPENT_KNOWN != 0)
+    slot = np.where(begins, rows["to_slot"], rows["from_slot"]).astype(np.int64)
+    return np.where(begins | ends, np.minimum(slot, slots - 1), -1)
 
 
 def _reason(reasons: Sequence[str], slot: int) -> str:
@@ -184,7 +189,7 @@ class Longests:
     def feed(self, records: npt.NDArray[np.void]) -> None:
         """Takes GOROUTINE_ENDED records."""
         rows = records.view(self.record)
-        rows = rows[rows["kind"] == _ENDED]
+        rows = rows[rows["kind"] == Kind.GOROUTINE_ENDED]
         self.deaths += len(rows)
         if not len(rows):
             return

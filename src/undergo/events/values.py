@@ -131,6 +131,14 @@ class Captured:
     arguments: tuple[Argument, ...]
     labels: tuple[tuple[Value, Value], ...] = ()  # of the goroutine, at the entry
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last thing that the call gave back is an error that is not nil."""
+        if not self.at_exit or not self.arguments:
+            return False
+        last = self.arguments[-1]
+        return last.type.name == "error" and last.value is not None and not isinstance(last.value, Missing)
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from undergo.errors import RecordingError
+from undergo.recording.files import segments
 from undergo.recording.meta import Meta, read_meta
+from undergo.recording.repair import repaired
 from undergo.recording.tables import CUMULATIVE, LOST_PATH, TABLES
 
 if TYPE_CHECKING:
     import duckdb
 
-SEGMENTS = "segments"
 _ID_BITS = 53  # of a call's id (bpf/frames.bpf.h); above them its recording's number
 _MOST = 1 << 10
 #: Columns with numbers that each recording counts by itself: ids of calls, and rows of cumulative tables.
@@ -45,23 +47,22 @@ class Recordings:
     connection: duckdb.DuckDBPyConnection
 
 
-def segments(directory: str) -> list[str]:
-    """The directories of a recording's segments, in order."""
-    try:
-        found = os.listdir(os.path.join(directory, SEGMENTS))
-    except OSError:
-        return []
-    numbers = sorted(int(name) for name in found if name.isdecimal())
-    return [os.path.join(directory, SEGMENTS, f"{number:06d}") for number in numbers]
+def _to_stderr(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
-def open_recordings(paths: Sequence[str], memory: str = "1GB") -> Recordings:
-    """Opens them; `memory` is what queries may take. Raises RecordingError."""
+def open_recordings(
+    paths: Sequence[str], memory: str = "1GB", say: Callable[[str], None] = _to_stderr
+) -> Recordings:
+    """Opens them, and first closes what was left open; `memory` is what queries may take. Raises RecordingError.
+
+    `say` is told, in one line, of a recording that was not closed.
+    """
     import duckdb
 
     if len(paths) > _MOST:
         raise RecordingError(f"{len(paths):,} recordings are too many; {_MOST:,} can be read as one")
-    metas = tuple(read_meta(path) for path in paths)
+    metas = tuple(repaired(path, read_meta(path), say) for path in paths)
     connection = duckdb.connect(config={"memory_limit": memory, "preserve_insertion_order": "false"})
     functions = _Functions(metas)
     connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from undergo.events.values import Captured, Missing
+from undergo.events.values import Captured
 from undergo.goexe.types import Types
 from undergo.views.values import arguments, encoded, encoded_labels, labels, results
 
@@ -72,10 +72,7 @@ class CallValues:
     def failed(self, call: int) -> bool:
         """Whether the last thing the call gave back is an error that is not nil."""
         found = self._waiting[1].get(call)
-        if found is None or not found.arguments:
-            return False
-        last = found.arguments[-1]
-        return last.type.name == "error" and last.value is not None and not isinstance(last.value, Missing)
+        return found is not None and found.failed
 
     def members(self, call: int, func: int) -> dict[str, Any]:
         """The members "args" and "results" of a call's line; null where they were asked for and lost."""

@@ -191,6 +191,11 @@ def issue(row: Issue) -> str:
     return _line("issue", func=row.func, kind=row.kind, message=row.message)
 
 
+def recording(path: str, calls: int, states: int, births: int, size: int) -> str:
+    """A recording that was made; `size` in bytes on disk."""
+    return _line("recording", path=path, calls=calls, states=states, births=births, bytes=size)
+
+
 def ledger(row: Ledger) -> str:
     """The last line: where every hit went."""
     return _line(
