@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo.cli.captures import capture_all, capture_options
-from undergo.cli.described import describe_all, filter_all, filter_option, sig_option
+from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.flight import Books, Flight, check_all_free
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.progress import Progress
@@ -42,7 +42,7 @@ from undergo.events.decode import epoch_offset, open_records
 from undergo.events.records import counts
 from undergo.events.values import Captured, CaptureDecoder
 from undergo.kernel.session import OpenFrame, Session, Wanted
-from undergo.plan.capture import Limits
+from undergo.plan.capture import Asked, Limits
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES, STATE_ROLES
 from undergo.recording.window import Batch, Window
 from undergo.recording.writer import SMALLEST, Writer
@@ -85,6 +85,7 @@ class Size(click.ParamType[int]):
 @click.option("--states", is_flag=True, help="every change of every goroutine's state too")
 @split_option
 @filter_option
+@label_option
 @sig_option
 @capture_options
 @click.option(
@@ -122,9 +123,12 @@ def command(
     states: bool,
     split: bool,
     filter_text: str | None,
+    only_labels: tuple[str, ...],
     written: tuple[str, ...],
     with_args: bool,
     with_results: bool,
+    paths: tuple[str, ...],
+    with_labels: bool,
     regs: bool,
     string_limit: int,
     depth_limit: int,
@@ -174,12 +178,11 @@ def command(
             plans,
             described,
             Limits(string_limit, depth_limit, elements),
-            args=with_args,
-            results=with_results or bool(awaited.failing),
+            Asked(with_args, with_results or bool(awaited.failing), with_labels, paths),
             regs=regs,
         )
         check_failing(awaited, captures.plans, names)
-        if not (with_args or with_results):
+        if not (with_args or with_results or with_labels or paths):
             needed = {each: captures.functions[each] for each in awaited.failing}
             captures = replace(captures, functions=needed)
         split = split and can_split(plans)
@@ -192,10 +195,17 @@ def command(
             min_duration=min_duration,
             max_depth=depth or 0,
             goroutines=request.max_goroutines,
-            filters=filter_all(plans, described, filter_text),
+            filters=filter_all(plans, described, filter_text, only_labels),
             captures=captures.plans,
         )
-        asked = {"calls": True, "split": split, "states": states, "args": with_args, "results": with_results}
+        asked = {
+            "calls": True,
+            "split": split,
+            "states": states,
+            "args": with_args or bool(paths),
+            "results": with_results or bool(paths),
+            "labels": with_labels,
+        }
         kept = [name for name, is_kept in asked.items() if is_kept]
         slots, sources = slots_of(targets.executables), Sources(targets.executables, plans)
         types = {function: types for function, (_, types, _) in captures.functions.items()}
@@ -257,7 +267,9 @@ def command(
                 if captures.functions:
                     # read after the calls, they hold what belongs to them
                     captured = list(decoder.feed(running.read_captures()))
-                    chosen = (one for one in captured if (with_results if one.at_exit else with_args))
+                    # results that were read only to see whether calls failed are not kept
+                    wanted_results = with_results or bool(paths)
+                    chosen = (one for one in captured if wanted_results or not one.at_exit)
                     lines = capture_rows(chosen, types)
                     captures.learn(running)
                 recorded += Recorded(*counts(records))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from undergo.events.values import Captured
+from undergo.events.values import Argument, Captured
 from undergo.goexe.types import Types
 from undergo.views.jsonlines import clean
-from undergo.views.values import encoded, text
+from undergo.views.values import encoded, labels_as_arguments, text
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -18,16 +18,22 @@ def capture_rows(captures: Iterable[Captured], types: Mapping[int, Types]) -> by
     lines = []
     for one in captures:
         place, known = "result" if one.at_exit else "argument", types[one.func]
-        for position, argument in enumerate(one.arguments):
-            row = {
-                "call": one.id,
-                "func": one.func,
-                "place": place,
-                "position": position,
-                "name": clean(argument.name),
-                "type": clean(argument.type.name),
-                "value": clean(_dump(encoded(argument.value, argument.type, known))),
-                "text": clean(text(argument.value, argument.type, known)),
-            }
-            lines.append(_dump(row) + "\n")
+        for position, given in enumerate(one.arguments):
+            lines.append(_row(one, place, position, given, known))
+        for position, given in enumerate(labels_as_arguments(one.labels)):
+            lines.append(_row(one, "label", position, given, {}))
     return "".join(lines).encode()
+
+
+def _row(of: Captured, place: str, position: int, given: Argument, types: Types) -> str:
+    row = {
+        "call": of.id,
+        "func": of.func,
+        "place": place,
+        "position": position,
+        "name": clean(given.name),
+        "type": clean(given.type.name),
+        "value": clean(_dump(encoded(given.value, given.type, types))),
+        "text": clean(text(given.value, given.type, types)),
+    }
+    return _dump(row) + "\n"

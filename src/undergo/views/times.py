@@ -28,8 +28,11 @@ def instant(value: Struct) -> int | None:
 def time_text(value: Struct) -> str:
     """`2026-11-21T09:06:59.5Z`; "" if it was not read, or is of a year that has no four digits."""
     at = instant(value)
-    if at is None:
-        return ""
+    return "" if at is None else time_of(at)
+
+
+def time_of(at: int) -> str:
+    """The same of ns since the epoch."""
     seconds, nanoseconds = divmod(at, 10**9)
     if seconds == -_SECONDS_TO_1970 and not nanoseconds:
         return "time.Time{}"

@@ -25,7 +25,7 @@ from undergo.goexe.types import GoType, Kind, Types, TypeTable
 from undergo.views.contexts import deadline, is_context
 from undergo.views.messages import message
 from undergo.views.style import escape
-from undergo.views.times import duration, time_text
+from undergo.views.times import duration, time_of, time_text
 
 _STRING = GoType("string", Kind.STRING, 16)
 LONGEST = 160  # characters of one value in a line
@@ -51,6 +51,11 @@ def _label(value: Value) -> str:
     shown = text(value, _STRING, {})
     plain = shown[1:-1]
     return plain if isinstance(value, Text) and plain.replace("-", "").replace("_", "").isalnum() else shown
+
+
+def labels_as_arguments(found: Sequence[tuple[Value, Value]]) -> list[Argument]:
+    """Strings with names."""
+    return [Argument(_label(key), _STRING, value) for key, value in _by_key(found)]
 
 
 def encoded_labels(found: Sequence[tuple[Value, Value]]) -> dict[str, Any]:
@@ -126,7 +131,9 @@ def _deadline(value: Dynamic, at: int | None) -> str:
         return ""
     if isinstance(found, Missing):
         return f" deadline <{found.why}>"
-    left = found - at if at is not None else found
+    if at is None:
+        return f" deadline {time_of(found)}"
+    left = found - at
     step = 10**6 if abs(left) >= 10**8 else 1000  # nobody reads more
     left = (left + step // 2) // step * step
     return f" deadline {duration(left)}" if left > 0 else f" deadline passed {duration(-left)} ago"
