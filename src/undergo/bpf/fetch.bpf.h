@@ -213,7 +213,7 @@ static __always_inline bool find_groups(struct scratch *scratch, const struct op
 	__u32 place;
 
 	piece->state = PIECE_ABSENT;
-	if (!holder_of(scratch, op->from, op->at, 16, &place))
+	if (!holder_of(scratch, op->from, op->at, op->kind == OP_FRAMES ? 8 : 16, &place))
 		return false;
 	scratch->groups = word_at(scratch, place);
 	if (op->kind == OP_BUCKETS) {
@@ -230,6 +230,9 @@ static __always_inline bool find_groups(struct scratch *scratch, const struct op
 	} else if (op->kind == OP_FIND) {
 		scratch->slots = op->wanted;
 		return true;
+	} else if (op->kind == OP_FRAMES) {
+		scratch->slots = op->wanted;
+		return append(scratch, piece, scratch->cfa - 8, 8);
 	}
 	piece->state = PIECE_NIL;
 	if (!scratch->groups)
@@ -294,6 +297,27 @@ static __always_inline bool compare_pair(struct scratch *scratch, const struct o
 	return false;
 }
 
+/* One frame: the caller's frame pointer lies at ours, the return address above it; false if there are no more. */
+static __always_inline bool fetch_frame(struct scratch *scratch, struct piece *piece)
+{
+	__u64 pair[2], pointer = scratch->groups;
+	__u32 at = scratch->cursor;
+
+	if (!pointer || at + 8 > CAPTURE_DATA - 64 || !read_memory(pair, sizeof(pair), pointer))
+		return false;
+	/* where the function has set up its frame already, the first one is its own */
+	if (pointer + 16 != scratch->cfa) {
+		if (!pair[1])
+			return false;
+		asm volatile("" : "+r"(at));
+		*(__u64 *)&scratch->record.bytes[at & (CAPTURE_DATA - 1)] = pair[1];
+		piece->length += 8;
+		scratch->cursor += 8;
+	}
+	scratch->groups = pair[0];
+	return pair[0] > pointer; /* callers lie higher up */
+}
+
 /*
  * An op that takes a step for each slot or pair, so that no loop is in it: the first step begins its piece.
  * Not static: the verifier then looks at it once. 1 if nothing more can be read.
@@ -324,8 +348,9 @@ __noinline int fetch_entry(struct scratch *scratch, struct op *op)
 			piece->state = op->kind == OP_FIND ? PIECE_ABSENT : PIECE_READ;
 	} else {
 		piece = piece_at(scratch, scratch->places[number]);
-		more = op->kind == OP_FIND ? compare_pair(scratch, op, piece)
-					   : fetch_slot(scratch, op, piece);
+		more = op->kind == OP_FIND     ? compare_pair(scratch, op, piece)
+		       : op->kind == OP_FRAMES ? fetch_frame(scratch, piece)
+					       : fetch_slot(scratch, op, piece);
 		scratch->slot++;
 		more = more && scratch->slot < scratch->slots;
 	}
@@ -448,7 +473,7 @@ static __always_inline void fetch_registers(struct scratch *scratch, const struc
 	values[7] = regs->r10;
 	values[8] = regs->r11;
 	values[9] = g;
-	values[10] = regs->dx;
+	values[10] = regs->bp;
 }
 
 /* Runs ops at a probe; their pieces are then in the scratch. */

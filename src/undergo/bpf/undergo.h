@@ -272,7 +272,7 @@ struct function_key {
 #define CAPTURE_DATA 4096 /* bytes of one event; a power of two */
 #define CAPTURE_READ 1024 /* bytes of one piece, at most; a power of two */
 #define SCRATCHES_PER_CPU 4
-#define CAPTURE_REGISTERS 11 /* words of the first piece: what Go passes values in, then g, then DX */
+#define CAPTURE_REGISTERS 11 /* words of the first piece: what Go passes values in, then g, then BP */
 #define CAPTURE_SLOTS 64 /* of a map that are looked at; a group has 8 */
 #define CAPTURE_STEPS 512 /* through maps and pairs, of one event */
 #define CAPTURE_ENTRY 128 /* bytes of a map's key or element: longer ones are behind a pointer */
@@ -286,6 +286,7 @@ enum op_kind {
 	OP_BUCKETS, /* the first entries of a map up to Go 1.23; `at` is where runtime.hmap has `buckets` */
 	OP_GROUPS, /* the same since Go 1.24; `at` is where internal/runtime/maps.Map has `dirPtr` */
 	OP_FIND, /* of pairs of strings the second, whose first is the text `size` */
+	OP_FRAMES, /* return addresses: our own, then those that a chain of frame pointers leads to */
 };
 
 struct op {
@@ -296,7 +297,7 @@ struct op {
 	__u32 stride; /* OP_DYNAMIC: where the data word is, number of the piece << 16 | bytes from its start */
 	__u32 offset;
 	/* Of maps: size, stride and offset are the keys' in a group of 8 slots, and the elements' << 16. */
-	__u16 wanted; /* entries, or pairs; what they leave lies side by side, each part in whole words */
+	__u16 wanted; /* entries, pairs or frames; what they leave lies side by side, each part in whole words */
 	__u16 group; /* bytes from one group to the next */
 };
 

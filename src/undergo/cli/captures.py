@@ -13,6 +13,7 @@ from undergo.cli.targets import Targets
 from undergo.errors import TruncatedError, UsageError
 from undergo.events.values import Runtime
 from undergo.goexe.executable import GoExecutable
+from undergo.goexe.stacks import Stacks
 from undergo.goexe.types import Types, TypeTable
 from undergo.kernel.session import Session
 from undergo.plan.capture import (
@@ -41,6 +42,9 @@ capture_options = chain(
         help="show one argument or result, or a part of one: req.Header; repeatable",
     ),
     click.option("--labels", "with_labels", is_flag=True, help="show the profiler's labels of goroutines"),
+    click.option(
+        "--stacks", "with_stacks", is_flag=True, help="show who called the calls, inlined functions included"
+    ),
     click.option("--regs", is_flag=True, help="the registers of functions of which nothing else is known"),
     click.option(
         "--string-limit",
@@ -136,6 +140,7 @@ class Captures:
                 f for f, (capture, _, _) in self.functions.items() if _shows(capture.exit, asked.results)
             ),
             labels=asked.labels,
+            stacks=asked.stacks,
         )
 
 
@@ -186,9 +191,12 @@ def capture_all(
                 found[function.id] = (*registers(own), runtimes[index])
                 continue
             if known is None:
-                if not asked.labels:
+                if not (asked.labels or asked.stacks):
                     continue
-                known, own = described[index].bare(function), Asked(labels=True)
+                known, own = (
+                    described[index].bare(function),
+                    Asked(labels=asked.labels, stacks=asked.stacks),
+                )
             capture = capture_of(known, limits, replace(own, paths=paths.of(known, own.paths)))
             found[function.id] = capture, known.types, runtimes[index]
             left_out = sum(each.left_out for each in (capture.entry, capture.exit) if each)
@@ -235,4 +243,4 @@ def runtime_of(executable: GoExecutable, described: Described) -> Runtime:
         found = executable.functions.find(address)
         return found.name if found is not None else ""
 
-    return Runtime(described.runtime_types, described.maps, function_at)
+    return Runtime(described.runtime_types, described.maps, function_at, Stacks(executable).of)

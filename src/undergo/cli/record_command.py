@@ -129,6 +129,7 @@ def command(
     with_results: bool,
     paths: tuple[str, ...],
     with_labels: bool,
+    with_stacks: bool,
     regs: bool,
     string_limit: int,
     depth_limit: int,
@@ -178,11 +179,11 @@ def command(
             plans,
             described,
             Limits(string_limit, depth_limit, elements),
-            Asked(with_args, with_results or bool(awaited.failing), with_labels, paths),
+            Asked(with_args, with_results or bool(awaited.failing), with_labels, with_stacks, paths),
             regs=regs,
         )
         check_failing(awaited, captures.plans, names)
-        if not (with_args or with_results or with_labels or paths):
+        if not (with_args or with_results or with_labels or with_stacks or paths):
             needed = {each: captures.functions[each] for each in awaited.failing}
             captures = replace(captures, functions=needed)
         split = split and can_split(plans)
@@ -205,6 +206,7 @@ def command(
             "args": with_args or bool(paths),
             "results": with_results or bool(paths),
             "labels": with_labels,
+            "stacks": with_stacks,
         }
         kept = [name for name, is_kept in asked.items() if is_kept]
         slots, sources = slots_of(targets.executables), Sources(targets.executables, plans)

@@ -66,6 +66,7 @@ def command(
     with_results: bool,
     paths: tuple[str, ...],
     with_labels: bool,
+    with_stacks: bool,
     regs: bool,
     string_limit: int,
     depth_limit: int,
@@ -98,7 +99,7 @@ def command(
         described = describe_all(targets, plans, written)
         limits = Limits(string_limit, depth_limit, elements)
         # an error is something that a call gives back
-        asked = Asked(with_args, with_results or slow is not None, with_labels, paths)
+        asked = Asked(with_args, with_results or slow is not None, with_labels, with_stacks, paths)
         captures, plans = capture_all(targets, plans, described, limits, asked, regs=regs)
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks

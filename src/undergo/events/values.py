@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from undergo.goexe.function import Source
 from undergo.goexe.maps import MapLayout, Stored
 from undergo.goexe.runtime_types import RuntimeTypes
 from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, Types
@@ -130,6 +131,7 @@ class Captured:
     at_exit: bool
     arguments: tuple[Argument, ...]
     labels: tuple[tuple[Value, Value], ...] = ()  # of the goroutine, at the entry
+    stack: tuple[Source, ...] = ()  # who called it, innermost first
 
     @property
     def failed(self) -> bool:
@@ -147,6 +149,7 @@ class Runtime:
     types: RuntimeTypes
     maps: MapLayout
     function_at: Callable[[int], str]
+    stack: Callable[[Sequence[int]], Sequence[Source]] = lambda _: ()
     #: by the address of the type; grows as types are met
     dynamic: dict[int, Capture] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)  # that nothing is known of
@@ -207,7 +210,8 @@ class CaptureDecoder:
                 names = self._named.pop(call)
                 found = tuple(_called(one, name) for one, name in zip(found, names, strict=True))
             labels = tuple(values.labels(capture.labels))
-            yield Captured(call, int(head["func"]), bool(head["at_exit"]), found, labels)
+            stack = tuple(runtime.stack(values.addresses(capture.stack)))
+            yield Captured(call, int(head["func"]), bool(head["at_exit"]), found, labels, stack)
 
 
 def _called(argument: Argument, name: str) -> Argument:
@@ -362,6 +366,13 @@ class _Values:
         count = len(data) // elem.size if elem.size else 0
         items = (self._value(elem, data, n * elem.size, target.inside, {}) for n in range(count))
         return Several(tuple(items), length)
+
+    def addresses(self, piece: int | None) -> list[int]:
+        """The return addresses in a piece, as linked."""
+        if piece is None:
+            return []
+        _, data = self._piece(piece)
+        return [address - self._bias for (address,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8])]
 
     def labels(self, pieces: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Value, Value]]:
         """Keys and values; each of `pieces` is the one with all of them, the one with its key, and its value."""

@@ -16,7 +16,7 @@ from undergo.goexe.maps import MapLayout, MapSlots, map_slots
 from undergo.goexe.types import POINTERS, GoType, Kind, Parameter, Signature, Types
 from undergo.plan.filter_expression import Path, parse_path
 from undergo.plan.labels import MOST_LABELS, NO_LABELS, PAIR, label_ops
-from undergo.plan.ops import MOST, PIECES, REGISTERS, Op, OpKind, whole_words
+from undergo.plan.ops import FRAME_POINTER_AT, MOST, MOST_FRAMES, PIECES, REGISTERS, Op, OpKind, whole_words
 from undergo.plan.paths import Resolver, Subject
 
 _DATA_WORD: Final = 8  # where struct dynamic_piece has it
@@ -42,6 +42,7 @@ class Asked:
     args: bool = False
     results: bool = False
     labels: bool = False  # of the goroutine, at the entry
+    stacks: bool = False  # who called it, at the entry
     paths: tuple[str, ...] = ()  # values that are named one by one
 
 
@@ -89,6 +90,7 @@ class Capture:
     )  # GoType.runtime_type of the interfaces with methods that are read
     results_named: tuple[int | None, ...] = ()  # at entry: Reading.named of the results to come
     labels: tuple[tuple[int, int, int], ...] = ()  # of each the pieces with all of them, its key, its value
+    stack: int | None = None  # the piece with the return addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,9 @@ def capture_of(of: Subject, limits: Limits, asked: Asked) -> FunctionCapture:
     entry, exit_ = _Builder(of, limits), _Builder(of, limits)
     return FunctionCapture(
         entry.capture(
-            at_entry, at_entry if asked.args else (), early, at_exit if asked.results else (), asked.labels
+            at_entry, at_entry if asked.args else (), early, at_exit if asked.results else (), asked
         )
-        if asked.args or asked.labels or early
+        if asked.args or asked.labels or asked.stacks or early
         else None,
         exit_.capture(of.assigned()[1], at_exit if asked.results else (), late)
         if asked.results or late
@@ -188,12 +190,13 @@ class _Builder:
         wanted: Sequence[Assigned],
         paths: Sequence[tuple[Path, str]],
         to_come: Sequence[Assigned] = (),
-        labels: bool = False,
+        asked: Asked | None = None,
     ) -> Capture:
         """Of what is `there` at this place, what is wanted, as a whole or by path; results are `to_come`."""
         given = [one for one in wanted if one.parameter.name != ".dict"]
         dictionary = next((one for one in there if one.parameter.name == ".dict"), None)
-        pairs = self.labels() if labels else ()
+        stack = self.stack() if asked and asked.stacks else None
+        pairs = self.labels() if asked and asked.labels else ()
         readings = self.readings(given) + [self.path(there, *each) for each in paths]
         named = self.named(dictionary, [*given, *to_come])
         readings[: len(given)] = [
@@ -207,6 +210,7 @@ class _Builder:
             frozenset(self.interfaces),
             tuple(named[len(given) :]),
             pairs,
+            stack,
         )
 
     def path(self, there: Sequence[Assigned], path: Path, text: str) -> Reading:
@@ -220,6 +224,10 @@ class _Builder:
         self.pending.append(_Pending(kind, place.piece, _shifted(place.at), inside, 0, self.limits.depth))
         parts = (Part(0, kind.size, place.piece, place.at),)
         return Reading(Parameter(str(path), kind), parts, inside)
+
+    def stack(self) -> int | None:
+        """Reads return addresses."""
+        return self.add(Op(OpKind.FRAMES, REGISTERS, FRAME_POINTER_AT, wanted=MOST_FRAMES))
 
     def labels(self) -> tuple[tuple[int, int, int], ...]:
         """Reads the goroutine's labels."""

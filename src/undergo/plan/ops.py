@@ -9,9 +9,11 @@ from typing import Final
 PIECES: Final = 128  # CAPTURE_PIECES of bpf/undergo.h
 MOST: Final = 1024  # CAPTURE_READ
 TEXT: Final = 64  # FILTER_TEXT: bytes of a text that are compared
-#: The piece that is always there: the words of abi.INTEGER_REGISTERS, then g.
+#: The piece that is always there: the words of abi.INTEGER_REGISTERS, then g and the frame pointer.
 REGISTERS: Final = 0
 G_AT: Final = 72
+FRAME_POINTER_AT: Final = 80
+MOST_FRAMES: Final = 64  # of a stack
 
 
 class OpKind(IntEnum):
@@ -24,6 +26,7 @@ class OpKind(IntEnum):
     BUCKETS = 4
     GROUPS = 5
     FIND = 6
+    FRAMES = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Op:
     size: int = 0
     stride: int = 0
     offset: int = 0
-    wanted: int = 0  # entries of a map, or pairs
+    wanted: int = 0  # entries of a map, pairs, or frames
     group: int = 0  # bytes
     text: bytes | None = None  # that FIND looks for; the session numbers them
 

@@ -64,7 +64,7 @@ class Meta:
     host: Host
     started_ns: int
     offset_ns: int  # to add to CLOCK_MONOTONIC, which raw records have
-    kept: tuple[str, ...]  # of "calls", "split", "states", "args", "results", "labels"
+    kept: tuple[str, ...]  # of "calls", "split", "states", "args", "results", "labels", "stacks"
     executables: tuple[ExecutableRow, ...]
     processes: tuple[ProcessRow, ...]
     functions: tuple[FunctionRow, ...]

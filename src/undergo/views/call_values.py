@@ -7,6 +7,7 @@ from typing import Any
 
 from undergo.events.values import Captured
 from undergo.goexe.types import Types
+from undergo.views.style import escape
 from undergo.views.values import arguments, encoded, encoded_labels, labels, results
 
 KEPT = 200_000  # calls whose values are kept; beyond, the oldest are given up
@@ -23,14 +24,16 @@ class CallValues:
         results: frozenset[int],
         *,
         labels: bool = False,
+        stacks: bool = False,
     ) -> None:
         """`types` by FunctionPlan.id; `args` and `results` are the functions whose values were asked for.
 
-        `labels`: those of goroutines were, too.
+        `labels` and `stacks`: those were, too.
         """
         self._types = types
         self._wanted = (args, results)
         self._labels = labels
+        self._stacks = stacks
         self._waiting: tuple[dict[int, Captured], dict[int, Captured]] = ({}, {})
 
     def feed(self, captures: Iterable[Captured]) -> None:
@@ -60,6 +63,20 @@ class CallValues:
             return f" [{_LOST}]"
         return f" [{labels(found.labels)}]" if found.labels else ""
 
+    def stack(self, call: int, until: str = "") -> list[str]:
+        """Who called it, innermost first, as far as a function that is shown above it anyway."""
+        if not self._stacks:
+            return []
+        found = self._waiting[0].get(call)
+        if found is None:
+            return [_LOST]
+        shown = []
+        for source in found.stack:
+            if source.function == until:
+                break
+            shown.append(escape(str(source)))
+        return shown
+
     def results(self, call: int, func: int, end: str, at: int) -> str:
         """What follows a call that returned: ` → 3`, "" if it has no results or did not return."""
         if func not in self._wanted[1] or end != "return":
@@ -84,6 +101,9 @@ class CallValues:
         if self._labels:
             given = self._waiting[0].get(call)
             found["labels"] = None if given is None else encoded_labels(given.labels)
+        if self._stacks:
+            given = self._waiting[0].get(call)
+            found["stack"] = None if given is None else [str(source) for source in given.stack]
         return found
 
     def forget(self, call: int) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from undergo.events.values import Argument, Captured
+from undergo.goexe.function import Source
 from undergo.goexe.types import Types
 from undergo.views.jsonlines import clean
 from undergo.views.values import encoded, labels_as_arguments, text
@@ -22,7 +23,15 @@ def capture_rows(captures: Iterable[Captured], types: Mapping[int, Types]) -> by
             lines.append(_row(one, place, position, given, known))
         for position, given in enumerate(labels_as_arguments(one.labels)):
             lines.append(_row(one, "label", position, given, {}))
+        for position, source in enumerate(one.stack):
+            lines.append(_frame(one, position, source))
     return "".join(lines).encode()
+
+
+def _frame(of: Captured, position: int, source: Source) -> str:
+    row = {"call": of.id, "func": of.func, "place": "frame", "position": position}
+    row |= {"name": clean(source.function), "type": "", "value": None, "text": clean(str(source))}
+    return _dump(row) + "\n"
 
 
 def _row(of: Captured, place: str, position: int, given: Argument, types: Types) -> str:

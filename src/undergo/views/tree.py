@@ -80,7 +80,8 @@ class CallTree:
             goroutine = goroutines.get(key)
             if type(record) is Call:
                 if goroutine is None:
-                    self._give_out(key, [self._leaf(record)], True)
+                    stack = self._stack(record, ())
+                    self._give_out(key, [self._leaf(record), *stack], not stack)
                 else:
                     self._end(goroutine, record, now_ns)
             else:
@@ -120,8 +121,11 @@ class CallTree:
     def _begin(self, goroutine: _Goroutine, call: CallOpened, now_ns: int) -> None:
         self._give_up(goroutine, call.depth, now_ns)
         self._add(goroutine, self._line(_NO_DURATION, call, f"{self._begun(call)} {{"), now_ns)
+        stack = self._stack(call, goroutine.open)
+        for line in stack:
+            self._add(goroutine, line, now_ns)
         goroutine.open.append(call)
-        goroutine.mergeable = True
+        goroutine.mergeable = not stack
 
     def _end(self, goroutine: _Goroutine, call: Call, now_ns: int) -> None:
         opened = goroutine.open
@@ -135,7 +139,9 @@ class CallTree:
                 self._add(goroutine, self._line(self._duration(call), call, name), now_ns)
         else:
             self._give_up(goroutine, call.depth, now_ns)
-            self._add(goroutine, self._leaf(call), now_ns)
+            stack = self._stack(call, opened)
+            for line in (self._leaf(call), *stack):
+                self._add(goroutine, line, now_ns)
         if not opened:
             self._drop(goroutine)
         elif len(goroutine.lines) >= MAX_LINES_OF_ONE:
@@ -215,6 +221,17 @@ class CallTree:
         if self._show_pid:
             return f"{lead}{call.pid:10d}{call.goid:10d}  {indent}{text}"
         return f"{lead}{call.goid:10d}  {indent}{text}"
+
+    def _stack(self, call: Call | CallOpened, callers: Sequence[CallOpened]) -> list[str]:
+        """The lines of who called it, as far as they are not above it."""
+        if self._values is None:
+            return []
+        above = self._names[callers[-1].func] if callers else ""
+        style = self._style
+        return [
+            self._line(_NO_DURATION, call, style.paint(style.dim, f"    from {source}"))
+            for source in self._values.stack(call.id, above)
+        ]
 
     def _ids(self, key: _Key, lead: str) -> str:
         return f"{lead}{key[0]:10d}{key[1]:10d}" if self._show_pid else f"{lead}{key[1]:10d}"
