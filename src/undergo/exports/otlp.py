@@ -42,7 +42,7 @@ class _Open:
     wall: int
     ending: int
     bins: list[int]
-    captured: list[tuple[str, str]]
+    captured: list[tuple[str, str]] = field(default_factory=list)
     links: list[tuple[_Open, str]] = field(default_factory=list)
     more_links: int = 0
 
@@ -105,7 +105,7 @@ def _spans(recordings: Recordings, progress: Callable[[int], None]) -> Iterator[
                 if not open:
                     del stacks[end_keys[event]]
                 continue
-            id, parent, *row = rows[event - ends]
+            id, parent, recording, func, pid, tid, goid, start, wall, ending, bins = rows[event - ends]
             key = keys[event - ends]
             open = stacks.setdefault(key, [])
             # the record of a caller may have been lost, and nobody can be sent to a span that is not there
@@ -114,7 +114,15 @@ def _spans(recordings: Recordings, progress: Callable[[int], None]) -> Iterator[
                 id,
                 caller.root if caller else id,
                 caller.id if caller else 0,
-                *row,
+                recording,
+                func,
+                pid,
+                tid,
+                goid,
+                start,
+                wall,
+                ending,
+                bins,
                 values.get(id, []),
             )
             if key in origins:

@@ -100,19 +100,18 @@ def nested(field: int, parts: Sequence[Part], extra: Ints | None = None) -> list
 
 def rows(count: int, parts: Sequence[Part]) -> npt.NDArray[np.uint8]:
     """All rows, each as many bytes as the others."""
-    found = np.empty((count, sum(map(_width, parts))), np.uint8)
+    template = b"".join(part if isinstance(part, bytes) else bytes(_width(part)) for part in parts)
+    found = np.empty((count, len(template)), np.uint8)
+    found[:] = np.frombuffer(template, np.uint8)
     at = 0
     for part in parts:
-        width = _width(part)
-        if isinstance(part, bytes):
-            found[:, at : at + width] = np.frombuffer(part, np.uint8)
-        elif isinstance(part, Fixed):
+        if isinstance(part, Fixed):
             found[:, at : at + 8] = part.values.astype("<i8").view(np.uint8).reshape(count, 8)
-        else:
-            for index in range(width):
-                more = 0x80 if index < width - 1 else 0
-                found[:, at + index] = (part.values >> (7 * index)) & 0x7F | more
-        at += width
+        elif isinstance(part, Column):
+            for index in range(part.width):
+                seven = (part.values >> (7 * index)).astype(np.uint8) & 0x7F
+                found[:, at + index] = seven | 0x80 if index < part.width - 1 else seven
+        at += _width(part)
     return found
 
 

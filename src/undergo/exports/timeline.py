@@ -86,7 +86,10 @@ def calls(recordings: Recordings, chunk: int = CHUNK) -> Iterator[Calls]:
     bins = ", ".join(f"coalesce({name}, -1) as {name}" for name in BINS)
     columns = f"{', '.join(_COLUMNS)}, start_ns, wall_ns, {endings}, {bins}"
     for found, until in _chunks(recordings, "calls", "start_ns", columns, chunk):
-        order = np.lexsort((found["id"], found["depth"], found["start_ns"]))
+        order = np.argsort(found["start_ns"])
+        times = found["start_ns"][order]
+        if (times[1:] == times[:-1]).any():
+            order = np.lexsort((found["id"], found["depth"], found["start_ns"]))
         found = {name: values[order] for name, values in found.items()}
         yield Calls(
             **{name: found[name] for name in _COLUMNS},
