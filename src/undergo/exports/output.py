@@ -22,7 +22,8 @@ def placed(path: str, force: bool) -> Iterator[str]:
     Raises UndergoError for whatever the system has against it.
     """
     if path == STDOUT:
-        yield "/dev/stdout"
+        with _failures("stdout"):
+            yield "/dev/stdout"
         return
     try:
         kind = os.stat(path).st_mode
@@ -42,6 +43,7 @@ def placed(path: str, force: bool) -> Iterator[str]:
     beside = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}.tmp")
     try:
         with _failures(path):
+            open(beside, "xb").close()
             yield beside
             os.replace(beside, target)
     finally:
@@ -53,8 +55,9 @@ def placed(path: str, force: bool) -> Iterator[str]:
 def written(path: str, force: bool) -> Iterator[BinaryIO]:
     """The same, opened."""
     if path == STDOUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _failures("stdout"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     with placed(path, force) as name, open(name, "wb", buffering=1 << 20) as file:
         yield file
@@ -73,6 +76,8 @@ def _failures(path: str) -> Iterator[None]:
     except duckdb.IOException as error:
         # duckdb writes tables by itself, and reads them: its words have the path that it is about
         text = str(error).splitlines()[0]
+        if "Broken pipe" in text:
+            raise BrokenPipeError from None
         if os.path.basename(path) in text or "No space left" in text:
             raise UndergoError(f"{path} cannot be written: {text}") from None
         raise RecordingError(f"the recording cannot be read: {text}") from None

@@ -45,7 +45,8 @@ def test_what_perfetto_sees(recording: Path) -> None:
         WRONG,
         FLOWS,
         "select name, pid from process where pid > 0",
-        "select s.name, s.dur, th.tid from slice s join thread_track t on s.track_id = t.id join thread th using (utid)",
+        "select s.name, s.dur, th.tid from slice s"
+        " join thread_track t on s.track_id = t.id join thread th using (utid)",
     )
     assert [] == wrong
     rows = {(row["track"], row["ts"], row["dur"], row["name"], row["depth"]) for row in slices}
