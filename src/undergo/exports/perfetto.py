@@ -14,7 +14,6 @@ from undergo.exports import protobuf as pb
 from undergo.exports.timeline import (
     BINS,
     ENDINGS,
-    Calls,
     Events,
     Ints,
     Processes,
@@ -155,41 +154,32 @@ class _Trace:
     def _calls(self, some: Events) -> None:
         found = some.calls
         tracks = self._described(some.key, _GOROUTINE, self.processes.name)
-        first = np.unique(some.key, return_index=True)[1]
-        fresh = [index for index in first.tolist() if self._fresh(int(some.key[index]))]
         names = self._names(found.func, lambda func: self.recordings.names[func], "call")
-        extra = self._extra(found)
+        extra = self._extra(some)
         sizes = np.zeros(len(found), np.int64)
         for index, added in extra.items():
             sizes[index] = len(added)
-        packets: list[bytes] = [b""] * len(found)
-        with_flow = np.zeros(len(found), bool)
-        with_flow[fresh] = True
+        packets = self._ends(some.end_ts, some.end_key << 2 | _GOROUTINE)
+        at = np.arange(len(packets) + len(found))  # where the packet of each event is
         split = found.bins[:, 0] >= 0
-        for flow in (False, True):
-            for known in (False, True):
-                where = np.flatnonzero((with_flow == flow) & (split == known))
-                if not len(where):
-                    continue
-                parts = [
-                    _BEGIN,
-                    *pb.number_column(_TRACK_UUID, tracks[where]),
-                    *pb.number_column(_NAME, names[where]),
-                ]
-                if flow:
-                    parts += pb.fixed_column(_FLOWS, _flow(some.key[where]))
-                if known:
-                    for column, name in enumerate(BINS):
-                        iid = self._iid(_ANNOTATIONS, name, lambda name=name: name)  # type: ignore[misc]
-                        bins = [pb.number(1, iid), *pb.number_column(4, found.bins[where, column])]
-                        parts += pb.nested(_ANNOTATION, bins)
-                made = pb.split(_events(found.start[where], parts, sizes[where]))
-                for index, packet in zip(where.tolist(), made, strict=True):
-                    packets[index] = packet
+        for where in (np.flatnonzero(split), np.flatnonzero(~split)):
+            if not len(where):
+                continue
+            parts = [
+                _BEGIN,
+                *pb.number_column(_TRACK_UUID, tracks[where]),
+                *pb.number_column(_NAME, names[where]),
+            ]
+            if split[where[0]]:
+                for column, name in enumerate(BINS):
+                    iid = self._iid(_ANNOTATIONS, name, lambda name=name: name)  # type: ignore[misc]
+                    bins = [pb.number(1, iid), *pb.number_column(4, found.bins[where, column])]
+                    parts += pb.nested(_ANNOTATION, bins)
+            at[len(some.end_ts) + where] = len(packets) + np.arange(len(where))
+            packets += pb.split(_events(found.start[where], parts, sizes[where] if extra else None))
         for index, added in extra.items():
-            packets[index] += added
-        ends = self._ends(some.end_ts, some.end_key << 2 | _GOROUTINE)
-        self._flush([*map([*ends, *packets].__getitem__, some.order.tolist())])
+            packets[at[len(some.end_ts) + index]] += added
+        self._flush(list(map(packets.__getitem__, at[some.order].tolist())))
 
     def _fresh(self, key: int) -> bool:
         """Whether a goroutine has no call yet; asked once."""
@@ -201,12 +191,17 @@ class _Trace:
     def _ends(self, times: Ints, tracks: Ints) -> list[bytes]:
         return pb.split(_events(times, [_END, *pb.number_column(_TRACK_UUID, tracks)]))
 
-    def _extra(self, found: Calls) -> dict[int, bytes]:
-        """More annotations of single calls: how they ended, if not by returning; what was captured."""
+    def _extra(self, some: Events) -> dict[int, bytes]:
+        """More of single calls: how they ended, if not by returning; what was captured; arrows to first ones."""
+        found = some.calls
         extra = {
             index: _string("ending", ENDINGS[int(found.ending[index])])
             for index in np.flatnonzero(found.ending).tolist()
         }
+        for index in np.unique(some.key, return_index=True)[1].tolist():
+            if self._fresh(int(some.key[index])):
+                flow = int(_flow(some.key[index : index + 1])[0]) & (1 << 64) - 1
+                extra[index] = extra.get(index, b"") + pb.fixed64(_FLOWS, flow)
         values = captured(self.recordings, found)
         if values:
             for index, id in enumerate(found.id.tolist()):

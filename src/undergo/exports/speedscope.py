@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from undergo.exports.folded import VALUES, values_of
 from undergo.exports.stacks import LOST, Stacks
 from undergo.recording.reader import Recordings
+
+_AT_ONCE: Final = 10_000  # stacks
 
 
 def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence[str]) -> None:
@@ -42,7 +44,7 @@ def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence
     out.write(b"]}\n")
 
 
-def _profile(out: BinaryIO, value: str, weights: list[int], stacks: Sequence[Sequence[int]]) -> None:
+def _profile(out: BinaryIO, value: str, weights: list[int], stacks: Sequence[str]) -> None:
     shown = np.flatnonzero(weights).tolist()
     about: dict[str, Any] = {
         "type": "sampled",
@@ -53,16 +55,18 @@ def _profile(out: BinaryIO, value: str, weights: list[int], stacks: Sequence[Seq
         "weights": [weights[node] for node in shown],
     }
     out.write(_json(about)[:-1] + b',"samples":[')
-    for index, node in enumerate(shown):
-        out.write((b"," if index else b"") + _json(stacks[node]))
+    for since in range(0, len(shown), _AT_ONCE):
+        some = ",".join(f"[{stacks[node]}]" for node in shown[since : since + _AT_ONCE])
+        out.write((b"," if since else b"") + some.encode())
     out.write(b"]}")
 
 
-def _stacks(found: Stacks, lost: int) -> list[tuple[int, ...]]:
-    stacks: list[tuple[int, ...]] = []
+def _stacks(found: Stacks, lost: int) -> list[str]:
+    """The frames of each node, outermost first, as JSON has them between its brackets."""
+    stacks: list[str] = []
     for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
         frame = func if func >= 0 else lost
-        stacks.append((frame,) if parent < 0 else (*stacks[parent], frame))
+        stacks.append(str(frame) if parent < 0 else f"{stacks[parent]},{frame}")
     return stacks
 
 
