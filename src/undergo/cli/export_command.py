@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import click
 
 from undergo.errors import UsageError
-from undergo.exports.output import STDOUT, placed, written
+from undergo.exports.output import STDOUT, placed, readable, written
 from undergo.recording.reader import Recordings, open_recordings
 from undergo.recording.tables import TABLES
 
@@ -94,14 +94,15 @@ def command(
     opened = open_recordings(recordings, _MEMORY)
     from undergo.exports.loss import notes
 
-    said = notes(opened)
-    for line in said:
-        print(f"note: {line}", file=sys.stderr)
-    row = opened.connection.execute(f"select count(*) from {table}").fetchone()
-    count = row[0] if row else 0
-    if not count:
-        print(f"note: no rows in {table}: what is written is valid, and empty", file=sys.stderr)
-    _export(opened, format, output, force, said, value, table, endpoint)
+    with readable():
+        said = notes(opened)
+        for line in said:
+            print(f"note: {line}", file=sys.stderr)
+        row = opened.connection.execute(f"select count(*) from {table}").fetchone()
+        count = row[0] if row else 0
+        if not count:
+            print(f"note: no rows in {table}: what is written is valid, and empty", file=sys.stderr)
+        _export(opened, format, output, force, said, value, table, endpoint)
 
 
 def _export(

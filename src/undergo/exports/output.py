@@ -80,7 +80,18 @@ def _failures(path: str) -> Iterator[None]:
             raise BrokenPipeError from None
         if os.path.basename(path) in text or "No space left" in text:
             raise UndergoError(f"{path} cannot be written: {text}") from None
-        raise RecordingError(f"the recording cannot be read: {text}") from None
+        raise
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """For whatever reads a recording: what is wrong with its files is one line. Raises RecordingError."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise RecordingError(f"the recording cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def _failure(path: str, error: OSError) -> UndergoError:

@@ -20,7 +20,9 @@ from undergo.exports.timeline import (
     by_time,
     calls,
     captured,
+    choice,
     events,
+    numbered,
 )
 from undergo.recording.reader import Recordings
 
@@ -92,7 +94,7 @@ class _Trace:
 
     def _names(self, keys: Ints, text: Callable[[int], str], prefix: str) -> Ints:
         """The interned name of each number."""
-        distinct, inverse = np.unique(keys, return_inverse=True)
+        distinct, inverse = numbered(keys)
         iids = [
             self._iid(_NAMES, (prefix, key), lambda key=key: text(key))  # type: ignore[misc]
             for key in distinct.tolist()
@@ -198,9 +200,13 @@ class _Trace:
             index: _string("ending", ENDINGS[int(found.ending[index])])
             for index in np.flatnonzero(found.ending).tolist()
         }
-        for index in np.unique(some.key, return_index=True)[1].tolist():
-            if self._fresh(int(some.key[index])):
-                flow = int(_flow(some.key[index : index + 1])[0]) & (1 << 64) - 1
+        fresh = [key for key in np.unique(some.key).tolist() if self._fresh(key)]
+        if fresh:
+            keys, first = np.unique(some.key, return_index=True)
+            first = first[np.isin(keys, fresh)]
+            for index, flow in zip(
+                first.tolist(), _flow(some.key[first]).view(np.uint64).tolist(), strict=True
+            ):
                 extra[index] = extra.get(index, b"") + pb.fixed64(_FLOWS, flow)
         values = captured(self.recordings, found)
         if values:
@@ -238,7 +244,7 @@ class _Trace:
             parents = self.processes.keys(rows["recording"], rows["pid"], rows["parent"], rows["tid"])
             tracks = self._described(parents, _GOROUTINE, self.processes.name)
             names = self._names(rows["start"], lambda start: f"go {places.get(start, ('?',))[0]}", "go")
-            distinct, inverse = np.unique(rows["statement"], return_inverse=True)
+            distinct, inverse = numbered(rows["statement"])
             texts = [
                 self._iid(_STRINGS, place, lambda place=place: places.get(place, ("", "not known"))[1])  # type: ignore[misc]
                 for place in distinct.tolist()
@@ -266,8 +272,8 @@ class _Trace:
         waiting = numbers.get("waiting", -1)
         columns = (
             "recording, pid, tid, goid, coalesce(waker, -1) as waker, coalesce(spent_ns, -1) as spent, "
-            f"list_position({labels}, {_label('before')}) - 1 as before, "
-            f"list_position({labels}, {_label('after')}) - 1 as after"
+            f"{choice(_label('before'), labels)} as before, "
+            f"{choice(_label('after'), labels)} as after"
         )
         started = np.array([meta.started_ns for meta in self.recordings.metas], np.int64)
         last: dict[int, tuple[int, int, int]] = {}  # of what lives: since when in which state, recording
@@ -366,7 +372,7 @@ def _label(side: str) -> str:
     """A state, with the reason of a wait: the one of `before` ends and of `after` begins."""
     other = " and before != 'waiting'" if side == "after" else ""
     waits = f"{side} = 'waiting' and reason is not null{other}"
-    return f"case when {waits} then 'waiting: ' || reason else {side} end"
+    return f"coalesce(case when {waits} then 'waiting: ' || reason else {side} end, '')"
 
 
 def _ended(recordings: Recordings, number: int) -> int:

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from undergo.errors import RecordingError
 from undergo.exports.loss import lossy
-from undergo.exports.timeline import BINS
+from undergo.exports.timeline import BINS, known_functions
 from undergo.recording.reader import Recordings
 from undergo.recording.tables import LOST_PATH
 
@@ -49,6 +50,7 @@ class Stacks:
 def stacks(recordings: Recordings) -> Stacks:
     """Adds up all calls."""
     tree = _Tree(recordings.connection)
+    known_functions(recordings, tree.func[tree.func >= 0])
     query = _Query(recordings.connection, lossy(recordings))
     own = query.own()
     nodes = tree.nodes(own["path"], own["func"])
@@ -82,7 +84,10 @@ class _Tree:
         count = int(max(rows["path"], default=0)) + 1
         self.parent = np.full(count + len(lost), -1, np.int64)
         self.func = np.full(count + len(lost), -1, np.int64)
-        self.parent[rows["path"]] = np.asarray(rows["parent"], np.int64)
+        parent = np.asarray(rows["parent"], np.int64)
+        if not ((rows["path"] > LOST_PATH) & (parent < rows["path"]) & (parent >= -1)).all():
+            raise _damaged()
+        self.parent[rows["path"]] = parent
         self.func[rows["path"]] = rows["func"]
         self.parent[count:] = LOST_PATH
         self._of = {func: count + index for index, (func,) in enumerate(lost)}
@@ -96,10 +101,16 @@ class _Tree:
     def nodes(self, paths: Any, funcs: Any) -> Ints:
         """The node of each path, or of the function whose callers are lost."""
         found = np.array(paths, np.int64)
+        if len(found) and not 0 <= found.min() <= found.max() < len(self.parent):
+            raise _damaged()
         funcs = np.asarray(funcs)
         for index in np.flatnonzero(found == LOST_PATH).tolist():
             found[index] = self._of[int(funcs[index])]
         return found
+
+
+def _damaged() -> RecordingError:
+    return RecordingError("the recording is damaged: its table of paths does not fit its calls")
 
 
 class _Query:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from undergo.errors import RecordingError
 from undergo.recording.reader import Recordings
 
 Ints = npt.NDArray[np.int64]
@@ -19,6 +20,12 @@ _SAMPLE: Final = 1 << 16
 _GOID_BITS: Final = 47
 _SYSTEM: Final = 1 << (_GOID_BITS - 1)  # of the runtime's own code: by thread, since all of it has goid 0
 _END: Final = (1 << 63) - 1
+
+
+def numbered(values: Ints) -> tuple[Ints, Ints]:
+    """Distinct values, and the number of each value among them. With few of them it is faster than numpy's own."""
+    distinct = np.unique(values)
+    return distinct, np.searchsorted(distinct, values)
 
 
 class Processes:
@@ -37,7 +44,7 @@ class Processes:
 
     def _base(self, recording: Ints, pid: Ints) -> Ints:
         pairs = recording << 32 | pid
-        distinct, inverse = np.unique(pairs, return_inverse=True)
+        distinct, inverse = numbered(pairs)
         numbers = [
             self.known.setdefault((int(pair) >> 32, int(pair) & 0xFFFFFFFF), len(self.known))
             for pair in distinct
@@ -82,15 +89,18 @@ _COLUMNS: Final = ("recording", "id", "parent", "func", "path", "pid", "tid", "g
 
 def calls(recordings: Recordings, chunk: int = CHUNK) -> Iterator[Calls]:
     """All calls, once each."""
-    endings = f"coalesce(list_position({list(ENDINGS)}, ending), 1) - 1 as ending"
+    endings = f"{choice('ending', ENDINGS)} as ending"
     bins = ", ".join(f"coalesce({name}, -1) as {name}" for name in BINS)
     columns = f"{', '.join(_COLUMNS)}, start_ns, wall_ns, {endings}, {bins}"
     for found, until in _chunks(recordings, "calls", "start_ns", columns, chunk):
         order = np.argsort(found["start_ns"])
         times = found["start_ns"][order]
-        if (times[1:] == times[:-1]).any():
-            order = np.lexsort((found["id"], found["depth"], found["start_ns"]))
+        same = np.append(times[1:] == times[:-1], False)
+        tied = np.flatnonzero(same | np.append(False, same[:-1]))
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((found["id"][rows], found["depth"][rows], times[tied]))]
         found = {name: values[order] for name, values in found.items()}
+        known_functions(recordings, found["func"])
         yield Calls(
             **{name: found[name] for name in _COLUMNS},
             start=found["start_ns"],
@@ -99,6 +109,21 @@ def calls(recordings: Recordings, chunk: int = CHUNK) -> Iterator[Calls]:
             bins=np.stack([found[name] for name in BINS], axis=1),
             until=until,
         )
+
+
+def known_functions(recordings: Recordings, func: Ints) -> None:
+    """Raises RecordingError if one of these numbers is no function's."""
+    if len(func) and not 0 <= func.min() <= func.max() < len(recordings.names):
+        raise RecordingError(
+            f"{', '.join(recordings.paths)}: damaged: calls of functions that are not in meta.json"
+        )
+
+
+def choice(expression: str, texts: Sequence[str]) -> str:
+    """SQL for the index of a text in a list; 0 if it is none of them. Twice as fast as list_position."""
+    quoted = (text.replace("'", "''") for text in texts)
+    cases = " ".join(f"when '{text}' then {index}" for index, text in enumerate(quoted))
+    return f"case {expression} {cases} else 0 end" if cases else "0"
 
 
 def captured(recordings: Recordings, found: Calls) -> dict[int, list[tuple[str, str]]]:

@@ -115,6 +115,23 @@ def test_a_failure_leaves_the_old_file(recording: Path, tmp_path: Path) -> None:
     assert {"out", "run.undergo"} == {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("format", FILES)
+@pytest.mark.parametrize("wrong", ["func", "path", "parent", "file"])
+def test_damaged_recordings_are_one_line(format: str, wrong: str, tmp_path: Path) -> None:
+    """Numbers of functions and paths that are not there, paths that lead to themselves, files cut off."""
+    rows = [call(n, 7 if wrong == "func" else 0, 9 if wrong == "path" else 1, n, 1) for n in range(1, 50)]
+    paths = [{"path": 1, "parent": 1 if wrong == "parent" else None, "func": 0, "depth": 0}]
+    made = write_recording(tmp_path / "r", ["main.a"], [{"calls": rows, "paths": paths}])
+    if wrong == "file":
+        file = made / "segments" / "000000" / "calls.parquet"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:20] + bytes(len(whole) // 4) + whole[20 + len(whole) // 4 :])
+    done = export(made, "--to", format, "-o", tmp_path / "out")
+    assert done.returncode in (0, 3), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (done.returncode == 0) == (tmp_path / "out").exists()
+
+
 def test_a_reader_that_has_enough(tmp_path: Path) -> None:
     """`| head` ends it without a word."""
     rows = [call(n, 0, 1, n, 1, goid=n) for n in range(1, 3000)]
