@@ -16,18 +16,9 @@ from undergo.exports.output import STDOUT, placed, readable, written
 from undergo.recording.reader import Recordings, open_recordings
 from undergo.recording.tables import TABLES
 
-#: Format -> what reads it.
-FORMATS: Final = {
-    "perfetto": "ui.perfetto.dev: a timeline of every goroutine",
-    "pprof": "go tool pprof: times by call path",
-    "folded": "flamegraph.pl, inferno: a line per call path",
-    "flamegraph": "any browser: one page, by bin, without a network",
-    "speedscope": "speedscope.app: times by call path",
-    "chrome": "chrome://tracing: a timeline in JSON",
-    "otlp": "an OpenTelemetry collector, at --endpoint",
-    "parquet": "anything that reads tables",
-    "csv": "the same",
-}
+FORMATS: Final = (
+    "perfetto", "pprof", "flamegraph", "folded", "speedscope", "chrome", "otlp", "parquet", "csv",
+)  # fmt: skip
 _BINARY = ("perfetto", "pprof", "parquet")
 _MEMORY = "200MB"  # of what a stretch of the timeline or the sums by path take
 
@@ -35,7 +26,7 @@ _MEMORY = "200MB"  # of what a stretch of the timeline or the sums by path take
 @click.command("export")
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
 @click.option(
-    "--to", "format", type=click.Choice(list(FORMATS)), required=True, metavar="FORMAT", help="see below"
+    "--to", "format", type=click.Choice(FORMATS), required=True, metavar="FORMAT", help="one of those above"
 )
 @click.option("-o", "--output", default=STDOUT, metavar="FILE", help="where to; `-`, the default, is stdout")
 @click.option("--force", is_flag=True, help="overwrite FILE")
