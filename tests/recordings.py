@@ -26,8 +26,12 @@ def call(id: int, func: int, path: int, start: int, wall: int, **more: Any) -> d
         "start_ns": START + start, "wall_ns": wall, "ending": "return",
         "running_ns": wall, "descheduled_ns": 0, "syscall_ns": 0, "runnable_ns": 0, "waiting_ns": 0,
     }  # fmt: skip
-    spent = sum(more.get(name, 0) for name in list(row)[-4:])
+    spent = sum(more.get(name) or 0 for name in list(row)[-4:])
     return row | {"running_ns": wall - spent} | more
+
+
+#: For `call`: its split is not known.
+UNSPLIT = dict.fromkeys(("running_ns", "descheduled_ns", "syscall_ns", "runnable_ns", "waiting_ns"))
 
 
 def write_recording(

@@ -19,6 +19,7 @@ COMMANDS = {
     "states": "what goroutines do: running, waiting and for what, born, dead",
     "latency": "how long calls take, per function, summed up in the kernel",
     "record": "every call and change of state into a directory, to look at later",
+    "export": "recordings in the formats of other tools: Perfetto, pprof, flame graphs, ...",
     "config": "write a file for -c: programs, functions, addresses",
 }
 

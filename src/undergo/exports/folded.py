@@ -1,0 +1,49 @@
+"""Folded stacks, a line each, for flamegraph.pl, inferno and whatever else reads `a;b;c 42`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, Final
+
+from undergo.exports.stacks import Ints, Stacks
+from undergo.exports.timeline import BINS
+from undergo.views.style import escape
+
+#: What a line can count.
+VALUES: Final = ("wall", "running", "descheduled", "syscall", "runnable", "waiting", "unsplit", "calls")
+_AT_ONCE: Final = 10_000  # lines
+
+
+def export(found: Stacks, names: Sequence[str], out: BinaryIO, value: str) -> None:
+    """Writes the lines of what is not zero: ns, or the number of calls."""
+    lines: list[str] = []
+    values = values_of(found, value).tolist()
+    for node, stack in enumerate(_texts(found, [folded(name) for name in names])):
+        if not values[node]:
+            continue
+        lines.append(f"{stack} {values[node]}\n")
+        if len(lines) == _AT_ONCE:
+            out.write("".join(lines).encode("utf-8", "replace"))
+            lines = []
+    out.write("".join(lines).encode("utf-8", "replace"))
+
+
+def values_of(found: Stacks, value: str) -> Ints:
+    """One of `VALUES`, by node."""
+    if value in ("wall", "unsplit", "calls"):
+        values: Ints = getattr(found, value)
+        return values
+    return found.bins[:, BINS.index(f"{value}_ns")]
+
+
+def folded(name: str) -> str:
+    """A name that cannot be taken for several: in these files `;` parts functions, and a line ends a stack."""
+    return escape(name.replace(";", ":"))
+
+
+def _texts(found: Stacks, names: Sequence[str]) -> Iterator[str]:
+    texts: list[str] = []
+    for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
+        name = names[func] if func >= 0 else "(callers lost)"
+        texts.append(name if parent < 0 else f"{texts[parent]};{name}")
+        yield texts[-1]
