@@ -18,6 +18,7 @@ COMMANDS = {
     "trace": "a live call tree per goroutine",
     "states": "what goroutines do: running, waiting and for what, born, dead",
     "latency": "how long calls take, per function, summed up in the kernel",
+    "report": "recordings: how long calls took, and what changed between two",
     "config": "write a file for -c: programs, functions, addresses",
 }
 
