@@ -41,7 +41,7 @@ class Tree:
 
     root: Recorded
     beneath: tuple[Call, ...]
-    left_out: int  # calls beneath it that are not in `beneath`, the last of them
+    left_out: int  # calls beneath it that are not in `beneath`, the shortest of them
 
 
 def slowest(recordings: Recordings, count: int, functions: Sequence[int] | None = None) -> list[Recorded]:
@@ -89,7 +89,7 @@ def call_of(recordings: Recordings, id: int) -> Recorded | None:
 
 
 def tree(recordings: Recordings, root: Recorded, most: int) -> Tree:
-    """The call with at most so many of the calls beneath it, waits included."""
+    """The call with at most so many of the calls beneath it. Without waits."""
     call = root.call
     thread = "" if call.goid else f" and tid = {call.tid}"
     where = (
@@ -98,9 +98,11 @@ def tree(recordings: Recordings, root: Recorded, most: int) -> Tree:
     )
     rows = ask(
         recordings,
-        f"select {_COLUMNS}, count(*) over () from calls where {where} order by start_ns, depth limit {most}",
+        f"select {_COLUMNS}, count(*) over () from calls where {where} order by wall_ns desc, depth limit {most}",
     )
+    # No call is longer than its callers: what is kept is a whole tree, the longest of it.
     found = [_recorded(recordings, row[:-1]).call for row in rows]
+    found.sort(key=lambda call: (call.start_ts_ns, call.depth, call.id))
     return Tree(root, tuple(found), rows[0][-1] - len(rows) if rows else 0)
 
 

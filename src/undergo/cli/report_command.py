@@ -171,5 +171,5 @@ def _tree(
     view = CallTree(names, style, several, values)
     lines = [*view.feed(as_records(one), 0), *view.finish()]
     if one.left_out:
-        lines.append(style.paint(style.dim, f"{one.left_out:,} more calls beneath it are not shown"))
+        lines.append(style.paint(style.dim, f"{one.left_out:,} shorter calls beneath it are not shown"))
     return [style.paint(style.strong, title), *lines]

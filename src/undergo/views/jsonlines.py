@@ -13,6 +13,8 @@ from dataclasses import fields
 from typing import Any, BinaryIO, Protocol
 
 from undergo.analysis.changes import Change, Side
+from undergo.analysis.graph import GraphRow
+from undergo.analysis.story import Stay
 from undergo.events.calls import Call, Latency, Ledger, Split
 from undergo.events.row_values import Rest, RowValue
 from undergo.events.states import Birth, Longest, StateChange, Stays
@@ -20,6 +22,7 @@ from undergo.goexe.function import Source
 from undergo.plan.probe_plan import Issue
 from undergo.views.doctor import Check
 from undergo.views.functions import Listed
+from undergo.views.split import BINS, ns_of
 
 VERSION = 1
 
@@ -212,6 +215,38 @@ def ledger(row: Ledger) -> str:
         dropped=row.dropped,
         unmatched_exits=row.unmatched_exits,
         open_calls=row.open_calls,
+    )
+
+
+def path(row: GraphRow) -> str:
+    """All calls of a function that came about in one way; "path" begins with the outermost caller."""
+    known = bool(row.calls)
+    split = {f"{bin}_ns": ns_of(row.split, bin) if row.split else None for bin in BINS}
+    return _line(
+        "path",
+        func=row.names[-1],
+        path=row.names,
+        calls=row.calls,
+        total_ns=row.total_ns if known else None,
+        self_ns=row.self_ns,
+        **split,
+        unsplit_ns=row.unsplit_ns,
+    )
+
+
+def stay(call: Call, row: Stay) -> str:
+    """A stretch of a call's time in which its goroutine did not run, and who ended it."""
+    by = row.waker
+    waker = None if by is None else {"goid": by.goid, "calls": by.within, "spent_ns": by.spent}
+    return _line(
+        "stay",
+        call=call.id,
+        ts_ns=row.start_ts_ns,
+        ns=row.ns,
+        state=row.state,
+        reason=row.reason or None,
+        ended=row.ended,
+        waker=waker,
     )
 
 
