@@ -26,6 +26,8 @@ def ask(recordings: Recordings, query: str, given: Sequence[object] = ()) -> lis
             "there is too little memory, or room for temporary files, to answer this",
             "ask for less: name functions with -f, or group by something with fewer values",
         ) from None
+    except duckdb.ParserException:
+        raise  # the query's fault, not the recording's
     except duckdb.Error as error:
         said = str(error).splitlines()[0]
         raise RecordingError(f"{', '.join(recordings.paths)}: damaged: {said}") from None

@@ -119,21 +119,21 @@ def _wakers(recordings: Recordings, root: Recorded, stays: Sequence[_Stay]) -> d
     if not waits:
         return {}
     values = ", ".join(f"({at}, {stay.waker}, {stay.start}, {stay.start + stay.ns})" for at, stay in waits)
-    meanwhile = f"(values {values}) w(at, goid, begins, ends)"
+    meanwhile = f"(values {values}) w(number, goid, since, upto)"
     of = f"x.recording = {root.recording} and x.pid = {pid} and x.goid = w.goid"
     spent: dict[int, dict[str, int]] = {}
     for at, state, reason, ns in ask(
         recordings,
-        "select at, before, reason, least(x.ts_ns, w.ends) - greatest(x.ts_ns - x.spent_ns, w.begins) as ns"
-        f" from states x join {meanwhile} on {of} where x.ts_ns > w.begins and x.ts_ns - x.spent_ns < w.ends",
+        "select number, before, reason, least(x.ts_ns, w.upto) - greatest(x.ts_ns - x.spent_ns, w.since) as ns"
+        f" from states x join {meanwhile} on {of} where x.ts_ns > w.since and x.ts_ns - x.spent_ns < w.upto",
     ):
         what = (reason or state) if state == "waiting" else state
         spent.setdefault(at, {})[what] = spent.get(at, {}).get(what, 0) + ns
     # At the moment of waking it runs, most often: the state it is in then ends only after the wait.
     for at, state, reason, since in ask(
         recordings,
-        "select at, arg_max(x.after, x.ts_ns), arg_max(coalesce(x.reason, ''), x.ts_ns), max(x.ts_ns)"
-        f" from states x join {meanwhile} on {of} group by at, w.ends having max(x.ts_ns) < w.ends",
+        "select number, arg_max(x.after, x.ts_ns), arg_max(coalesce(x.reason, ''), x.ts_ns), max(x.ts_ns)"
+        f" from states x join {meanwhile} on {of} group by number, w.upto having max(x.ts_ns) < w.upto",
     ):
         stay = stays[at]
         what = (reason or state) if state == "waiting" else state
@@ -142,8 +142,8 @@ def _wakers(recordings: Recordings, root: Recorded, stays: Sequence[_Stay]) -> d
     within: dict[int, list[tuple[int, int]]] = {}
     for at, depth, func in ask(
         recordings,
-        f"select at, x.depth, x.func from calls x join {meanwhile} on {of}"
-        " where x.start_ns <= w.ends and x.start_ns + x.wall_ns >= w.ends and x.start_ns + x.wall_ns > w.begins",
+        f"select number, x.depth, x.func from calls x join {meanwhile} on {of}"
+        " where x.start_ns <= w.upto and x.start_ns + x.wall_ns >= w.upto and x.start_ns + x.wall_ns > w.since",
     ):
         within.setdefault(at, []).append((depth, func))
     names = labels(recordings)

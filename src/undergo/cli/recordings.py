@@ -44,6 +44,10 @@ def opened(paths: Sequence[str]) -> Iterator[Recordings]:
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
         yield recordings
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     finally:
         done.set()
         recordings.connection.close()
