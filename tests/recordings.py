@@ -133,8 +133,10 @@ def write_recording(
             for table, rows in tables.items():
                 columns = ", ".join(f"{name} {kind}" for name, kind in TABLES[table].items())
                 database.execute(f"create or replace table made ({columns})")
-                for row in rows:
-                    values = [row.get(name) for name in TABLES[table]]
-                    database.execute(f"insert into made values ({', '.join('?' * len(values))})", values)
+                each = f"({', '.join('?' * len(TABLES[table]))})"
+                for at in range(0, len(rows), 500):
+                    some = rows[at : at + 500]
+                    values = [row.get(name) for row in some for name in TABLES[table]]
+                    database.execute(f"insert into made values {', '.join([each] * len(some))}", values)
                 database.execute(f"copy made to '{where / table}.parquet' (format parquet)")
     return directory

@@ -33,7 +33,7 @@ Verdict = Literal["more", "less", "same", "unknown"]
 # Two-sided 99.9 % points of Student's t, by degrees of freedom; between two the smaller number of degrees counts.
 _T: Final[Mapping[int, float]] = {
     1: 636.62, 2: 31.60, 3: 12.93, 4: 8.61, 5: 6.87, 6: 5.96, 7: 5.41, 8: 5.05, 9: 4.79, 10: 4.59, 11: 4.44,
-    12: 4.32, 13: 4.23, 14: 4.15, 15: 4.08, 16: 4.02, 18: 3.93, 20: 3.86, 22: 3.80, 25: 3.73, 30: 3.65,
+    12: 4.32, 13: 4.23, 14: 4.14, 15: 4.08, 16: 4.02, 18: 3.92, 20: 3.85, 22: 3.80, 25: 3.73, 30: 3.65,
 }  # fmt: skip
 
 

@@ -108,8 +108,11 @@ def _waker(stay: Stay, waker: Waker, style: Palette) -> list[str]:
     spent = [f"{escape(what)} {compact(ns)}" for what, ns in largest_waits(waker.spent)]
     if waker.unknown_ns and waker.spent:
         spent.append(f"not known {compact(waker.unknown_ns)}")
-    meanwhile = f": meanwhile {', '.join(spent)}" if spent else ": what it did meanwhile was not recorded"
-    return [style.paint(style.dim, "└ ended by ") + f"goroutine {waker.goid}{where}{meanwhile}"]
+    meanwhile = f"meanwhile {', '.join(spent)}" if spent else "what it did meanwhile was not recorded"
+    return [
+        style.paint(style.dim, "└ ended by ") + f"goroutine {waker.goid}{where}",
+        style.paint(style.dim, f"  {meanwhile}"),
+    ]
 
 
 def _took(ns: int, style: Palette) -> str:

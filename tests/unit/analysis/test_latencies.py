@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.analysis.forests import FORESTS, NAMES, Forest, calls_of, recorded
 from hypothesis import given, settings
 
 from tests.recordings import Spec, call, tables_of, write_recording
+from tests.unit.analysis.forests import FORESTS, NAMES, Forest, calls_of, recorded
 from undergo.analysis.latencies import latencies, parse_by
 from undergo.errors import UsageError
 from undergo.events.calls import Latency
@@ -20,7 +20,7 @@ from undergo.events.row_values import Rest
 from undergo.recording.reader import open_recordings
 from undergo.views.latency import SORT_KEYS
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=15, deadline=None)
 BINS = ("running_ns", "descheduled_ns", "syscall_ns", "runnable_ns", "waiting_ns")
 
 
@@ -46,7 +46,9 @@ def check(row: Latency, specs: Sequence[Spec]) -> None:
         assert abs(quantile(walls, share) - found) <= 1  # two ways of rounding a half
     known = [spec for spec in ended if not spec.has_gap()]
     assert row.split is not None
-    assert [sum(spec.bins()[at] for spec in known) for at in range(5)] == [getattr(row.split, bin) for bin in BINS]
+    assert [sum(spec.bins()[at] for spec in known) for at in range(5)] == [
+        getattr(row.split, bin) for bin in BINS
+    ]
     assert len(ended) - len(known) == row.unsplit
     assert sum(spec.wall() for spec in ended if spec.has_gap()) == row.unsplit_ns
     waits: dict[str, int] = defaultdict(int)
@@ -167,7 +169,9 @@ def test_order_and_limit(key: str, tmp_path: Path) -> None:
     assert (0, 3) == (every.left_out, some.left_out)
 
 
-def argument(id: int, func: int, text: str | None, name: str = "path", place: str = "argument") -> dict[str, Any]:
+def argument(
+    id: int, func: int, text: str | None, name: str = "path", place: str = "argument"
+) -> dict[str, Any]:
     return {"call": id, "func": func, "place": place, "position": 0, "name": name, "type": "string",
             "value": f'"{text}"', "text": text}  # fmt: skip
 
@@ -184,7 +188,7 @@ def test_by_argument(tmp_path: Path) -> None:
             argument(1, 0, "/a"), argument(2, 0, "/b"), argument(3, 0, "/a"), argument(1, 0, "x", "other"),
             argument(5, 1, "/a", "path", "result"),
         ],
-        "paths": [{"path": 1, "parent": None, "func": 0, "depth": 0}, {"path": 2, "parent": None, "func": 1, "depth": 0}],
+        "paths": [{"path": n + 1, "parent": None, "func": n, "depth": 0} for n in range(2)],
     }  # fmt: skip
     opened = open_recordings([str(write_recording(tmp_path / "r", ["main.f", "main.g"], [tables]))])
     found = latencies(opened, parse_by("arg:path"))
