@@ -19,7 +19,7 @@ CAPTURED: Final = {"arg": "argument", "result": "result", "label": "label"}
 
 #: Sort keys -> columns of the query below.
 _ORDER: Final = {
-    "sum": "sum_ns", "calls": "calls + still", "panics": "panics", "open": "still", "min": "min_ns",
+    "sum": "sum_ns", "calls": "coalesce(calls, 0) + coalesce(still, 0)", "panics": "panics", "open": "still", "min": "min_ns",
     "p50": "quantiles[1]", "p90": "quantiles[2]", "p99": "quantiles[3]", "max": "max_ns",
     **{name.removesuffix("_ns"): name for name in BIN_COLUMNS},
 }  # fmt: skip
