@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from undergo.analysis.ask import BIN_COLUMNS, ask
+from undergo.analysis.ask import ask
+from undergo.analysis.queries import BY_PATH
 from undergo.analysis.selection import labels
 from undergo.events.calls import Split
 from undergo.recording.reader import Recordings
@@ -52,12 +53,7 @@ def graph(
     """
     top = _Node("")
     nodes = _place(recordings, top, functions)
-    bins = ", ".join(f"sum({name})" for name in BIN_COLUMNS)
-    query = (
-        f"select path, func, count(*), sum(wall_ns), {bins}, sum(wall_ns) filter (running_ns is null)"
-        " from calls group by path, func"
-    )
-    for path, func, calls, total, *spent, unknown in ask(recordings, query):
+    for path, func, calls, total, *spent, unknown in ask(recordings, BY_PATH):
         node = nodes.get(path)
         if node is None and path not in nodes:  # its path says nothing: all its callers are lost
             node = nodes.lost.of(func) if functions is None or func in functions else None

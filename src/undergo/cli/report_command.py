@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import click
 
-from undergo.analysis.latencies import Latencies, latencies, parse_by
+from undergo.analysis.latencies import Latencies, latencies
+from undergo.analysis.queries import parse_by
 from undergo.analysis.selection import labels, selected
 from undergo.analysis.trees import Tree, as_records, captures, having_captures, slowest, tree, with_waits
 from undergo.cli.options import output_options

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 
 from tests.recordings import Spec, call, tables_of, write_recording
 from tests.unit.analysis.forests import FORESTS, NAMES, Forest, calls_of, recorded
-from undergo.analysis.latencies import latencies, parse_by
+from undergo.analysis.latencies import latencies
+from undergo.analysis.queries import parse_by
 from undergo.errors import UsageError
 from undergo.events.calls import Latency
 from undergo.events.row_values import Rest
