@@ -125,7 +125,8 @@ class Queries:
         return (
             f"with {self._named} unknown as (select id from calls where ending = 'open' or running_ns is null)"
             f" select {keys}, w.reason, sum(w.ns) from {self._waits} w"
-            " where not exists (select 1 from unknown u where u.id = w.call) group by all"
+            # not NOT EXISTS: DuckDB answers that in five times the time and twice the memory
+            " left join unknown u on u.id = w.call where u.id is null group by all"
         )
 
     def histograms(self) -> str:
