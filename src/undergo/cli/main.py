@@ -20,6 +20,10 @@ COMMANDS = {
     "latency": "how long calls take, per function, summed up in the kernel",
     "record": "every call and change of state into a directory, to look at later",
     "export": "recordings in the formats of other tools: Perfetto, pprof, flame graphs, ...",
+    "report": "recordings: how long calls took, and what changed between two",
+    "graph": "recordings: the merged call graph, with where its time went",
+    "explain": "recordings: the story of one call, and of who kept it waiting",
+    "sql": "recordings: any question, in SQL",
     "config": "write a file for -c: programs, functions, addresses",
 }
 
@@ -90,7 +94,8 @@ def fail(error: UndergoError) -> None:
     """One line that says what is wrong, one that says what to do; then the documented exit code."""
     print(f"undergo: {error.message}", file=sys.stderr)
     if error.hint:
-        print(f"         {error.hint}", file=sys.stderr)
+        for line in error.hint.splitlines():
+            print(f"         {line}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

@@ -66,7 +66,7 @@ class Call:
 class Latency:
     """One function of one process, summed over all its calls. Times in ns."""
 
-    pid: int
+    pid: int | None  # None: of a recording, where its calls were of several processes
     func: int
     calls: int  # calls that began while tracing, open ones included
     panics: int

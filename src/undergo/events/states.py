@@ -231,6 +231,7 @@ def stays(rows: Iterable[Latency], reasons: Sequence[str]) -> tuple[list[Stays],
     """The stays of a summary, states in the order of `SUMMED` and reasons below; and how many births there were."""
     found, births = [], 0
     for row in rows:
+        assert row.pid is not None  # the kernel's tables are per process
         if row.func == _BIRTHS:
             births += row.calls
             continue

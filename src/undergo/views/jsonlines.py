@@ -10,16 +10,19 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
+from undergo.analysis.changes import Change, Side
+from undergo.analysis.graph import GraphRow
+from undergo.analysis.story import Stay
 from undergo.events.calls import Call, Latency, Ledger, Split
 from undergo.events.row_values import Rest, RowValue
 from undergo.events.states import Birth, Longest, StateChange, Stays
 from undergo.goexe.function import Source
 from undergo.plan.probe_plan import Issue
-from undergo.views.call_values import CallValues
 from undergo.views.doctor import Check
 from undergo.views.functions import Listed
+from undergo.views.split import BINS, ns_of
 
 VERSION = 1
 
@@ -47,10 +50,20 @@ def session(
     )
 
 
+class Members(Protocol):
+    """What calls were given and gave back, as members of their lines."""
+
+    def members(self, call: int, func: int) -> Mapping[str, Any]:
+        """The members of one call's line."""
+
+    def forget(self, call: int) -> None:
+        """The call has been shown."""
+
+
 class CallLines:
     """Lines of calls; names are encoded once per function."""
 
-    def __init__(self, names: Sequence[str] | Mapping[int, str], values: CallValues | None = None) -> None:
+    def __init__(self, names: Sequence[str] | Mapping[int, str], values: Members | None = None) -> None:
         """`names` are the functions' names by FunctionPlan.id, `values` their arguments and results."""
         self._names = names
         self._values = values
@@ -208,6 +221,66 @@ def ledger(row: Ledger) -> str:
         unmatched_exits=row.unmatched_exits,
         open_calls=row.open_calls,
     )
+
+
+def path(row: GraphRow) -> str:
+    """All calls of a function that came about in one way; "path" begins with the outermost caller."""
+    known = bool(row.calls)
+    split = {f"{bin}_ns": ns_of(row.split, bin) if row.split else None for bin in BINS}
+    return _line(
+        "path",
+        func=row.names[-1],
+        path=row.names,
+        calls=row.calls,
+        total_ns=row.total_ns if known else None,
+        self_ns=row.self_ns,
+        **split,
+        unsplit_ns=row.unsplit_ns,
+    )
+
+
+def stay(call: Call, row: Stay) -> str:
+    """A stretch of a call's time in which its goroutine did not run, and who ended it."""
+    by = row.waker
+    waker = None if by is None else {"goid": by.goid, "calls": by.within, "spent_ns": by.spent}
+    return _line(
+        "stay",
+        call=call.id,
+        ts_ns=row.start_ts_ns,
+        ns=row.ns,
+        state=row.state,
+        reason=row.reason or None,
+        ended=row.ended,
+        waker=waker,
+    )
+
+
+def change(row: Change) -> str:
+    """What changed of one function: figures before and after, and which changes are more than noise.
+
+    "beyond_noise" has true, false, or null where there are too few stretches of time to tell.
+    """
+    known = {"more": True, "less": True, "same": False, "unknown": None}
+    return _line(
+        "change",
+        func=row.name,
+        before=_side(row.before),
+        after=_side(row.after),
+        beyond_noise={metric: known[verdict] for metric, verdict in row.verdicts.items()},
+    )
+
+
+def _side(side: Side | None) -> dict[str, object] | None:
+    if side is None:
+        return None
+    bins = {f"{bin}_ns": round(ns) for bin, ns in side.bins.items()} if side.bins else None
+    wall = {name: round(getattr(side, name)) for name in ("mean", "p50", "p99")}
+    return {"calls": side.calls, "panics": side.panics, "wall_ns": wall, "per_call": bins}
+
+
+def no_ledger() -> str:
+    """The last line where it is not known where every hit went: whoever recorded did not live to say."""
+    return _line("ledger", **{field.name: None for field in fields(Ledger)})
 
 
 def function(row: Listed) -> str:

@@ -49,10 +49,13 @@ def latency_table(
     style: Palette = PLAIN,
     width: int = 80,
     sort: str = "sum",
+    *,
+    exact: bool = False,
 ) -> list[str]:
     """The table as lines of at most `width` columns, if that is 80 or more.
 
-    `names` are the functions' names by FunctionPlan.id; `sort` is one of `SORT_KEYS`, largest first.
+    `names` are the functions' names by FunctionPlan.id; `sort` is one of `SORT_KEYS`, largest first. `exact` is true
+    of recordings: their percentiles are not from histograms, and they may hold calls without clocks.
     """
     called = sorted((r for r in rows if r.calls), key=SORT_KEYS[sort], reverse=True)
     silent = len(rows) - len(called)
@@ -86,14 +89,16 @@ def latency_table(
         lines.append("  ".join([*fields, labels[index]]))
         lines += _where(row, in_words, style, width)
     foot = [LEGEND] if any(row.split for row in called) and not in_words else []
-    foot += ["p50, p90, p99 are interpolated in buckets up to 25 % wide; the rest is exact"]
+    if not exact:
+        foot.append("p50, p90, p99 are interpolated in buckets up to 25 % wide; the rest is exact")
     if shown := [title for title in hidden if title not in ("SHARE", *TITLES.values())]:
         foot.append(f"too narrow for {', '.join(shown)}")
     if lost := sum(row.unsplit for row in called):
-        foot.append(f"{lost:,} calls missed a status change: they count in all but the bins")
+        missed = "have no split" if exact else "missed a status change"
+        foot.append(f"{lost:,} calls {missed}: they count in all but the bins")
     if note:
         foot.append(note)
-    return [*lines, "", *(style.paint(style.dim, line) for line in foot)]
+    return [*lines, *([""] if foot else []), *(style.paint(style.dim, line) for line in foot)]
 
 
 def value_text(value: RowValue) -> str:

@@ -9,9 +9,9 @@ oldest line has waited for `PATIENCE_NS`, or when too many wait. Every record be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from undergo.events.calls import Call, CallOpened
-from undergo.views.call_values import CallValues
 from undergo.views.split import words
 from undergo.views.style import PLAIN, Palette, duration, escape
 
@@ -24,6 +24,25 @@ MAX_INDENT = 40  # levels; deeper calls say their depth
 
 _Key = tuple[int, int, int]
 _NO_DURATION = " " * 11
+
+
+class Values(Protocol):
+    """What calls were given and gave back, as text."""
+
+    def arguments(self, call: int, func: int, at: int) -> str:
+        """What stands between a call's parentheses; it began at `at`, in ns since the epoch."""
+
+    def labels(self, call: int) -> str:
+        """What follows these: its goroutine's labels."""
+
+    def stack(self, call: int, until: str = "") -> Sequence[str]:
+        """Who called it, innermost first, as far as a function that is shown anyway."""
+
+    def results(self, call: int, func: int, end: str, at: int) -> str:
+        """What follows a call that ended so, at `at`."""
+
+    def forget(self, call: int) -> None:
+        """The call has been shown."""
 
 
 class _Goroutine:
@@ -48,7 +67,7 @@ class CallTree:
         names: Sequence[str] | Mapping[int, str],
         style: Palette = PLAIN,
         show_pid: bool = False,
-        values: CallValues | None = None,
+        values: Values | None = None,
     ) -> None:
         """`names` are the functions' names by FunctionPlan.id; `show_pid` adds a column for the process.
 

@@ -1,0 +1,104 @@
+"""What the commands that look at recordings share: opening them, what to know about them, patience."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from undergo.analysis.ask import MEMORY
+from undergo.analysis.caveats import caveats, recorded_issues, recorded_ledger
+from undergo.recording.reader import Recordings, open_recordings
+from undergo.views import jsonlines
+from undergo.views.ledger import ledger_lines
+from undergo.views.style import Palette
+
+recordings_argument = click.argument("paths", nargs=-1, required=True, metavar="RECORDING...")
+functions_option = click.option(
+    "-f",
+    "--function",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="functions: a glob over the full name, or '/regex/'; repeatable",
+)
+
+_PATIENCE_S, _REFRESH_S = 2.0, 0.25
+_ISSUES = 3  # that are shown in full
+
+
+@contextmanager
+def opened(paths: Sequence[str]) -> Iterator[Recordings]:
+    """The recordings, read as one. A terminal hears how far a long query is. Raises RecordingError."""
+    recordings = open_recordings(paths, MEMORY)
+    # Made when it is needed, and gone with the connection; DuckDB's own choice is the working directory.
+    scratch = os.path.join(tempfile.gettempdir(), f"undergo-{os.getpid()}")
+    recordings.connection.execute(f"set temp_directory = {_quoted(scratch)}")
+    done = threading.Event()
+    if sys.stderr.isatty():
+        threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
+    try:
+        yield recordings
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        done.set()
+        recordings.connection.close()
+
+
+def _tell_progress(recordings: Recordings, done: threading.Event) -> None:
+    told = False
+    wait = _PATIENCE_S
+    while not done.wait(wait):
+        wait = _REFRESH_S
+        share = recordings.connection.query_progress()
+        if share >= 0:
+            print(f"\r\x1b[Kreading ... {share:.0f} %", end="", file=sys.stderr, flush=True)
+            told = True
+        elif told:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            told = False
+    if told:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def say_caveats(recordings: Recordings, as_json: bool, style: Palette) -> None:
+    """What is missing from the recordings: JSON lines of type "issue", or for people on stderr."""
+    warnings, issues = caveats(recordings), recorded_issues(recordings.metas)
+    if as_json:
+        jsonlines.write_batch(sys.stdout.buffer, "".join(map(jsonlines.issue, [*issues, *warnings])))
+        return
+    for issue in issues[:_ISSUES]:
+        _note(f"{issue.func}: {issue.message}" if issue.func else issue.message, style.dim, style)
+    if len(issues) > _ISSUES:
+        _note(f"{len(issues) - _ISSUES:,} more like these are in meta.json", style.dim, style)
+    for issue in warnings:
+        _note(issue.message, style.warm, style)
+
+
+def say_recorded_ledger(recordings: Recordings, as_json: bool, style: Palette) -> None:
+    """The ledgers added up: the last JSON line, or losses on stderr. Where one is missing, nulls."""
+    found = recorded_ledger(recordings)
+    if as_json:
+        line = jsonlines.no_ledger() if found is None else jsonlines.ledger(found)
+        jsonlines.write_batch(sys.stdout.buffer, line)
+    elif found is not None and any(found.dropped.values()):
+        from undergo.cli.run import REMEDIES  # with all that tracing takes
+
+        for line in ledger_lines(found, REMEDIES, style):
+            print(line, file=sys.stderr)
+
+
+def _note(text: str, sgr: str, style: Palette) -> None:
+    print(style.paint(sgr, f"note: {text}"), file=sys.stderr)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
