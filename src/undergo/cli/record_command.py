@@ -47,7 +47,7 @@ from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES, STATE_ROLES
 from undergo.recording.window import Batch, Window
 from undergo.recording.writer import SMALLEST, Writer
 from undergo.views import jsonlines
-from undergo.views.capture_rows import capture_rows
+from undergo.views.capture_rows import CaptureRows
 from undergo.views.dry_run import dry_run_lines
 from undergo.views.recording import Recorded, bytes_text, count_text, done
 from undergo.views.style import compact, palette
@@ -260,7 +260,10 @@ def command(
             if window is not None and not request.as_json:
                 text = f"keeping the last {compact(window)}; kill -USR1 {os.getpid()} writes them"
                 print(style.paint(style.dim, text), file=sys.stderr, flush=True)
-            decoder = CaptureDecoder(captures.functions, running.dtype("capture_record"))
+            decoder, rows = (
+                CaptureDecoder(captures.functions, running.dtype("capture_record")),
+                CaptureRows(types),
+            )
 
             def read() -> tuple[Batch, Sequence[Captured]]:
                 nonlocal recorded
@@ -272,7 +275,7 @@ def command(
                     # results that were read only to see whether calls failed are not kept
                     wanted_results = with_results or bool(paths)
                     chosen = (one for one in captured if wanted_results or not one.at_exit)
-                    lines = capture_rows(chosen, types)
+                    lines = rows.of(chosen)
                     captures.learn(running)
                 recorded += Recorded(*counts(records))
                 return Batch(time.monotonic_ns(), records, lines), captured
