@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from tests.conftest import CACHE, Build
+from tests.conftest import CACHE, ROOT, Build
 from tests.live.tracing import LIMIT, assert_adds_up, truth_in, undergo
 
 #: Calls of one round of the program `scraped`, by how they end; the last of these names is a generic function's.
@@ -32,6 +33,8 @@ ROUND = {
     "main.quit": ("goexit", 1),
     "main.twice[...]": ("return", 1010),
 }
+#: The questions of the documentation.
+PROMQL = re.findall(r"^```promql\n(.*?)^```", (ROOT / "docs/prometheus.md").read_text(), re.M | re.S)
 LIST = '/list\n"all"\\'
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -179,7 +182,7 @@ def test_scrapes_agree_with_the_program(program: Program) -> None:
             assert of(now, "call_waits_seconds_total", "main.serve", reason="sleep") >= 0.03 * rounds
             assert 1 == of(now, "open_calls", "main.hold")
             assert 0 == of(now, "calls_total", "main.hold")
-            counters = {key for key in now if not key[0] == "open_calls"}
+            counters = {key for key in now if key[0] != "open_calls"}
             assert all(now[key] >= before.get(key, 0) for key in counters)
             assert before.keys() <= now.keys()
             before = now
@@ -250,10 +253,9 @@ def test_processes_that_have_ended_keep_their_counters(build: Build) -> None:
                 pids.append(str(program.pid))
                 served.until(lambda found: of(found, "open_calls", "main.hold") == 1)
             # killed, with main.hold open
-        now = served.scrape()
+        now = served.until(lambda found: of(found, "open_calls", "main.hold") == 0)
         for pid in pids:
             assert 20 == of(now, "calls_total", "main.serve", pid=pid)
-            assert 0 == of(now, "open_calls", "main.hold", pid=pid)
 
 
 def test_scrapes_while_calls_end(build: Build) -> None:
@@ -315,11 +317,11 @@ def prometheus(binary: str, folder: Path, target: str) -> Iterator[Callable[[str
 
     try:
         yield query
+        assert "" == (folder / "log").read_text()
     finally:
         process.terminate()
         process.wait(LIMIT)
         log.close()
-    assert "" == (folder / "log").read_text()
 
 
 def test_a_real_prometheus(prometheus_binary: str, program: Program, tmp_path: Path) -> None:
@@ -350,3 +352,6 @@ def test_a_real_prometheus(prometheus_binary: str, program: Program, tmp_path: P
         assert waiting == of(now, "call_time_seconds_total", "main.serve", state="waiting")
         sleeping = query('undergo_call_waits_seconds_total{reason="sleep"}')["main.serve"]
         assert sleeping == waiting
+        for text in PROMQL:
+            # of functions, but for the last, which asks whether anything was lost
+            assert ("main.serve" in query(text)) != ("dropped" in text), text

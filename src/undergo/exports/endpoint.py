@@ -17,7 +17,7 @@ from typing import Final
 from undergo.errors import UsageError
 
 _MAX_HEAD: Final = 16_384  # bytes of a request's line and headers
-_MAX_CLIENTS: Final = 32  # at one time; one more, and the longest there has to go
+_MAX_CLIENTS: Final = 16  # at one time; one more, and the longest there has to go
 _TIME: Final = 10.0  # s, for a client to ask and to take the answer
 _TEXT: Final = "text/plain; charset=utf-8"
 
