@@ -167,7 +167,8 @@ def test_scrapes_agree_with_the_program(program: Program) -> None:
                 lambda found, n=rounds: of(found, "calls_total", "main.round", end="return") == n
             )
             for name, (end, count) in ROUND.items():
-                assert count * rounds == of(now, "calls_total", name, end=end)
+                whose = {"program": "scraped", "pid": str(program.pid)}
+                assert count * rounds == of(now, "calls_total", name, end=end, **whose)
                 assert count * rounds == of(now, "calls_total", name)
                 assert count * rounds == of(now, "call_duration_seconds_count", name)
                 assert count * rounds == of(now, "call_duration_seconds_bucket", name, le="+Inf")

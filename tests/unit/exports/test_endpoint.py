@@ -120,6 +120,23 @@ def test_the_slow_do_not_hold_up_others(address: Address) -> None:
             client.close()
 
 
+def test_one_too_many_and_the_longest_there_has_to_go(
+    monkeypatch: pytest.MonkeyPatch, address: Address
+) -> None:
+    """The others stay: what there is room for is theirs."""
+    monkeypatch.setattr(endpoint, "_TIME", 1000)
+    clients = []
+    for _ in range(endpoint._MAX_CLIENTS + 1):
+        clients.append(socket.create_connection((address.host, address.port), timeout=LIMIT))
+    try:
+        assert b"" == clients[0].recv(1)
+        clients[1].sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert b"HTTP/1.1 200" == clients[1].recv(12)
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_the_slow_are_let_go(monkeypatch: pytest.MonkeyPatch, address: Address) -> None:
     """After their time, even those who say something now and then."""
     monkeypatch.setattr(endpoint, "_TIME", 0.2)
