@@ -59,11 +59,13 @@ endef
 
 .PHONY: test
 test: install ## Run the tests (those of the live kernel need root)
+	@$(BIN)/python tools/prometheus.py
 	@$(call pytest,$(GO_TEST),$(TESTS))
 
 .PHONY: matrix
 matrix: export UNDERGO_MATRIX = all
 matrix: install ## Run the tests with every Go minor version from 1.19 to 1.27
+	@$(BIN)/python tools/prometheus.py
 	@$(call pytest,$(GO_MATRIX),$(TESTS))
 
 # PySpark is 490 MB and wants Java 17, so it stays out of .venv.
