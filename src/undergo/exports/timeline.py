@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -106,7 +107,7 @@ def calls(recordings: Recordings, chunk: int = CHUNK) -> Iterator[Calls]:
             start=found["start_ns"],
             wall=found["wall_ns"],
             ending=found["ending"],
-            bins=np.stack([found[name] for name in BINS], axis=1),
+            bins=np.stack([found[name] for name in BINS]).T,
             until=until,
         )
 
@@ -156,7 +157,7 @@ def _chunks(
     recordings: Recordings, table: str, time: str, columns: str, chunk: int
 ) -> Iterator[tuple[dict[str, Ints], int]]:
     """Rows by stretches of time with about `chunk` rows each, which a sample tells: no sorting of it all."""
-    con = recordings.connection
+    con = recordings.connection.cursor()  # of its own: it may be used ahead, in another thread
     row = con.execute(f"select count(*) from {table}").fetchone()
     count = row[0] if row else 0
     if not count:
@@ -173,6 +174,15 @@ def _chunks(
         found: dict[str, Any] = con.execute(query).fetchnumpy()
         yield {name: np.asarray(values, np.int64) for name, values in found.items()}, until
         since = until
+
+
+def ahead(chunks: Iterator[Calls]) -> Iterator[Calls]:
+    """The same, each made while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, chunks, None)
+        while (some := coming.result()) is not None:
+            coming = thread.submit(next, chunks, None)
+            yield some
 
 
 @dataclass(frozen=True, slots=True)
