@@ -17,6 +17,7 @@ from undergo.exports.timeline import (
     Events,
     Ints,
     Processes,
+    Seen,
     ahead,
     by_time,
     calls,
@@ -54,6 +55,7 @@ class _Trace:
         self.processes = Processes()
         self.tracks: set[int] = set()  # that were described
         self.iids: dict[int, dict[Any, int]] = {_NAMES: {}, _ANNOTATIONS: {}, _STRINGS: {}}
+        self.goroutines = Seen()  # that have calls
         self.functions = np.zeros(len(recordings.names), np.int64)  # the interned name of each; 0: none yet
         self.interned: list[bytes] = []  # not written yet
         self.descriptors: list[bytes] = []  # the same
@@ -158,9 +160,11 @@ class _Trace:
 
     def _calls(self, some: Events) -> None:
         found = some.calls
-        tracks = self._described(some.key, _GOROUTINE, self.processes.name)
+        fresh = self.goroutines.new(some.key)
+        self._described(fresh, _GOROUTINE, self.processes.name)
+        tracks = some.key << 2 | _GOROUTINE
         names = self._functions(found.func)
-        extra = self._extra(some)
+        extra = self._extra(some, fresh)
         added = np.zeros(len(found), np.int64)
         added[list(extra)] = [len(more) for more in extra.values()]
         ends = self._ends(some.end_ts, some.end_key << 2 | _GOROUTINE)
@@ -198,13 +202,6 @@ class _Trace:
             packets[until - len(more) : until] = more
         self._flush(packets)
 
-    def _fresh(self, key: int) -> bool:
-        """Whether a goroutine has no call yet; asked once."""
-        id = -key
-        new = id not in self.tracks
-        self.tracks.add(id)
-        return new
-
     def _functions(self, func: Ints) -> Ints:
         """The interned name of each function."""
         names = self.functions[func]
@@ -218,15 +215,14 @@ class _Trace:
     def _ends(self, times: Ints, tracks: Ints) -> pb.Bytes:
         return _events(times, [_END, *pb.number_column(_TRACK_UUID, tracks)])
 
-    def _extra(self, some: Events) -> dict[int, bytes]:
+    def _extra(self, some: Events, fresh: Ints) -> dict[int, bytes]:
         """More of single calls: how they ended, if not by returning; what was captured; arrows to first ones."""
         found = some.calls
         extra = {
             index: _string("ending", ENDINGS[int(found.ending[index])])
             for index in np.flatnonzero(found.ending).tolist()
         }
-        fresh = [key for key in np.unique(some.key).tolist() if self._fresh(key)]
-        if fresh:
+        if len(fresh):
             keys, first = np.unique(some.key, return_index=True)
             first = first[np.isin(keys, fresh)]
             for index, flow in zip(
