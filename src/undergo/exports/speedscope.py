@@ -16,7 +16,7 @@ from undergo.exports.folded import VALUES, values_of
 from undergo.exports.stacks import LOST, Ints, Stacks
 from undergo.recording.reader import Recordings
 
-_AT_ONCE: Final = 10_000  # stacks
+_AT_ONCE: Final = 50_000  # numbers
 
 
 def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence[str]) -> None:
@@ -60,27 +60,30 @@ def _profile(out: BinaryIO, value: str, weights: Ints, stacks: _Stacks) -> None:
         some = weights[shown[since : since + _AT_ONCE]]
         out.write((b"," if since else b"") + _json(some.tolist())[1:-1])
     out.write(b'],"samples":[')
-    for since in range(0, len(shown), _AT_ONCE):
-        frames = b"],[".join(map(stacks.frames, shown[since : since + _AT_ONCE].tolist()))
-        out.write((b"," if since else b"") + b"[" + frames + b"]")
+    separator = b""
+    firsts = shown[np.diff(shown, prepend=-2) > 1]
+    lasts = shown[np.diff(shown, append=len(weights) + 1) > 1]
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        out.write(separator)
+        out.write(stacks.of(first, last))
+        separator = b","
     out.write(b"]}")
 
 
 class _Stacks:
-    """The frames of each node, outermost first, as JSON has them between its brackets; one after the other."""
+    """The frames of each node, outermost first, as JSON has them: `[0,1],[0,2]` and so on."""
 
     def __init__(self, found: Stacks, lost: int) -> None:
-        self.text = bytearray()
-        self.begins = array("q", [0])
+        text, begins = bytearray(), array("q", [0])
         for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
-            if parent >= 0:
-                self.text += self.frames(parent) + b","
-            self.text += b"%d" % (func if func >= 0 else lost)
-            self.begins.append(len(self.text))
+            callers = text[begins[parent] : begins[parent + 1] - 2] + b"," if parent >= 0 else b"["
+            text += callers + b"%d]," % (func if func >= 0 else lost)
+            begins.append(len(text))
+        self.text, self.begins = memoryview(text), begins
 
-    def frames(self, node: int) -> bytearray:
-        """Those of one node."""
-        return self.text[self.begins[node] : self.begins[node + 1]]
+    def of(self, first: int, last: int) -> memoryview:
+        """Those of some nodes, one after the other."""
+        return self.text[self.begins[first] : self.begins[last + 1] - 1]
 
 
 def _frame(name: str, file: str, line: int) -> dict[str, Any]:
