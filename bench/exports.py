@@ -1,4 +1,4 @@
-"""What exports cost: seconds, peak memory and bytes of each format, of one large recording.
+"""What exports cost: seconds, of CPU too, peak memory and bytes of each format, of one large recording; medians.
 
     python bench/recordings.py /tmp/big.undergo 4e6
     python bench/exports.py /tmp/big.undergo [FORMAT...]
@@ -9,6 +9,7 @@ And of a recording with a million call paths, which this makes: the sums by path
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from undergo.recording.meta import ExecutableRow, FunctionRow, Host, Meta, Proce
 
 FORMATS = ("perfetto", "chrome", "pprof", "folded", "speedscope", "flamegraph", "parquet", "csv")
 SUMMED = ("pprof", "folded", "speedscope", "flamegraph")
+RUNS = 3
 START = 1_700_000_000_000_000_000  # ns since the epoch
 PATHS, FAN_OUT, FUNCTIONS = 1_000_000, 8, 2_000
 
@@ -29,28 +31,32 @@ def main() -> None:
     """Measures and prints."""
     recording, formats = Path(sys.argv[1]), sys.argv[2:] or FORMATS
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{'s':>6}{'MB':>6}{'MB out':>8}  format")
+        print(f"{'s':>6}{'CPU s':>7}{'MB':>6}{'MB out':>8}  format")
         for format in formats:
-            print(line(recording, format, Path(folder)))
+            print(line(recording, format, Path(folder)), flush=True)
         for paths in (50_000, PATHS):
             wide = wide_recording(Path(folder) / f"wide{paths}", paths)
             for format in SUMMED:
                 if format in formats:
-                    print(f"{line(wide, format, Path(folder))}, {paths:,} call paths")
+                    print(f"{line(wide, format, Path(folder))}, {paths:,} call paths", flush=True)
 
 
 def line(recording: Path, format: str, folder: Path) -> str:
-    """One measurement of a fresh process."""
+    """Measurements of fresh processes."""
     out = folder / f"out.{format}"
     arguments = ["export", str(recording), "--to", format, "-o", str(out), "--force"]
-    began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "undergo.cli.main", *arguments])
-    _, status, used = os.wait4(process.pid, 0)
-    took = time.monotonic() - began
-    assert not status
+    measured = []
+    for _ in range(RUNS):
+        began = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-m", "undergo.cli.main", *arguments])
+        _, status, used = os.wait4(process.pid, 0)
+        took = time.monotonic() - began
+        assert not status
+        measured.append((took, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6))
     size = out.stat().st_size / 1e6
     out.unlink()
-    return f"{took:6.2f}{used.ru_maxrss / 1024:6.0f}{size:8.1f}  {format}"
+    took, cpu, memory = map(statistics.median, zip(*measured, strict=True))
+    return f"{took:6.2f}{cpu:7.2f}{memory:6.0f}{size:8.1f}  {format}"
 
 
 def wide_recording(directory: Path, paths: int) -> Path:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -20,30 +20,60 @@ from undergo.recording.reader import Recordings
 from undergo.views.style import escape
 
 _DATA, _TITLE = "@DATA@", "@TITLE@"
+_AT_ONCE: Final = 50_000  # numbers
 
 
 def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence[str]) -> None:
     """Writes the page."""
     title = ", ".join(path.rstrip("/").rpartition("/")[2] for path in recordings.paths)
     page = files("undergo.exports").joinpath("flamegraph.html").read_text("utf-8")
-    # no `<` in the data: neither `</script` nor `<!--` can come about
-    shown = json.dumps(_data(found, recordings, title, notes), separators=(",", ":")).replace("<", "\\u003c")
     before, _, after = page.replace(_TITLE, html.escape(escape(title))).partition(_DATA)
-    out.write((before + shown + after).encode("utf-8", "replace"))
+    out.write(before.encode("utf-8", "replace"))
+    for part in _members(_about(recordings, title, notes) | _data(found, recordings)):
+        out.write(part)
+    out.write(after.encode("utf-8", "replace"))
 
 
-def _data(found: Stacks, recordings: Recordings, title: str, notes: Sequence[str]) -> dict[str, object]:
+def _members(value: Mapping[str, object]) -> Iterator[bytes]:
+    """JSON of an object by its members, arrays of numbers by stretches: the whole is many times what it is made of."""
+    yield b"{"
+    for number, (key, member) in enumerate(value.items()):
+        yield f"{',' if number else ''}{_json(key)}:".encode()
+        if isinstance(member, Mapping):
+            yield from _members(member)
+        elif isinstance(member, np.ndarray):
+            yield b"["
+            for since in range(0, len(member), _AT_ONCE):
+                some = _json(member[since : since + _AT_ONCE].tolist())[1:-1]
+                yield f"{',' if since else ''}{some}".encode()
+            yield b"]"
+        else:
+            yield _json(member).encode()
+    yield b"}"
+
+
+def _json(value: object) -> str:
+    # no `<` in the data: neither `</script` nor `<!--` can come about
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _about(recordings: Recordings, title: str, notes: Sequence[str]) -> dict[str, object]:
+    return {
+        "title": escape(title),
+        "host": ", ".join(dict.fromkeys(escape(meta.host.name) for meta in recordings.metas)),
+        "notes": [escape(note) for note in notes],
+    }
+
+
+def _data(found: Stacks, recordings: Recordings) -> dict[str, object]:
     used, func = np.unique(found.func, return_inverse=True)
     names = [escape(recordings.names[at]) if at >= 0 else LOST for at in used.tolist()]
     columns = {"parent": found.parent, "func": func, "calls": found.calls, "wall": found.wall}
     columns |= {name.removesuffix("_ns"): found.bins[:, at] for at, name in enumerate(BINS)}
     columns |= {"unsplit": found.unsplit}
     return {
-        "title": escape(title),
-        "host": ", ".join(dict.fromkeys(escape(meta.host.name) for meta in recordings.metas)),
-        "notes": [escape(note) for note in notes],
         "names": names,
-        "nodes": {name: values.tolist() for name, values in columns.items()},
+        "nodes": columns,
         "reasons": [escape(reason) for reason in found.reasons],
-        "waits": [found.wait_node.tolist(), found.wait_reason.tolist(), found.wait_ns.tolist()],
+        "waits": {"node": found.wait_node, "reason": found.wait_reason, "ns": found.wait_ns},
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final
 
-from undergo.exports.stacks import Ints, Stacks
+import numpy as np
+
+from undergo.exports.stacks import LOST, Ints, Stacks
 from undergo.exports.timeline import BINS
 from undergo.views.style import escape
 
@@ -42,8 +44,17 @@ def folded(name: str) -> str:
 
 
 def _texts(found: Stacks, names: Sequence[str]) -> Iterator[str]:
-    texts: list[str] = []
-    for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
-        name = names[func] if func >= 0 else "(callers lost)"
-        texts.append(name if parent < 0 else f"{texts[parent]};{name}")
-        yield texts[-1]
+    """The stack of each node. Those of callers are kept until their last callee: all would be the whole file."""
+    callees = np.flatnonzero(found.parent >= 0)
+    last = np.full(len(found.parent), -1, np.int64)
+    np.maximum.at(last, found.parent[callees], callees)
+    texts: dict[int, str] = {}
+    rows = zip(found.parent.tolist(), found.func.tolist(), last.tolist(), strict=True)
+    for node, (parent, func, until) in enumerate(rows):
+        name = names[func] if func >= 0 else LOST
+        text = name if parent < 0 else f"{texts[parent]};{name}"
+        if until >= 0:
+            texts[node] = text
+        if parent >= 0 and last[parent] == node:
+            del texts[parent]
+        yield text

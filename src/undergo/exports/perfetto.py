@@ -17,6 +17,8 @@ from undergo.exports.timeline import (
     Events,
     Ints,
     Processes,
+    Seen,
+    ahead,
     by_time,
     calls,
     captured,
@@ -53,6 +55,8 @@ class _Trace:
         self.processes = Processes()
         self.tracks: set[int] = set()  # that were described
         self.iids: dict[int, dict[Any, int]] = {_NAMES: {}, _ANNOTATIONS: {}, _STRINGS: {}}
+        self.goroutines = Seen()  # that have calls
+        self.functions = np.zeros(len(recordings.names), np.int64)  # the interned name of each; 0: none yet
         self.interned: list[bytes] = []  # not written yet
         self.descriptors: list[bytes] = []  # the same
         self.pids: dict[int, tuple[int, int]] = {}  # by number of the process: (recording, pid)
@@ -66,10 +70,10 @@ class _Trace:
         if any("states" in meta.kept for meta in self.recordings.metas):
             self._births()
             self._states()
-        for some in events(calls(self.recordings), self.processes):
+        for some in events(ahead(calls(self.recordings)), self.processes):
             self._calls(some)
             self.progress(len(some.calls))
-        self._flush([])
+        self._flush(b"")
 
     def _about(self, first: int, notes: Sequence[str]) -> None:
         """What there is to know of the recording, as instants of a track of their own."""
@@ -143,65 +147,82 @@ class _Trace:
             )
         return id
 
-    def _flush(self, packets: Sequence[bytes]) -> None:
+    def _flush(self, packets: bytes | memoryview) -> None:
+        """Writes packets, after what they refer to."""
         if self.interned:
             self.out.write(_packet(_SEQUENCE + _NEEDS_STATE + pb.data(_INTERNED, b"".join(self.interned))))
             self.interned = []
         self.out.write(b"".join(self.descriptors))
         self.descriptors = []
-        self.out.write(b"".join(packets))
+        self.out.write(packets)
 
     # calls
 
     def _calls(self, some: Events) -> None:
         found = some.calls
-        tracks = self._described(some.key, _GOROUTINE, self.processes.name)
-        names = self._names(found.func, lambda func: self.recordings.names[func], "call")
-        extra = self._extra(some)
-        sizes = np.zeros(len(found), np.int64)
-        for index, added in extra.items():
-            sizes[index] = len(added)
-        packets = self._ends(some.end_ts, some.end_key << 2 | _GOROUTINE)
-        at = np.arange(len(packets) + len(found))  # where the packet of each event is
+        fresh = self.goroutines.new(some.key)
+        self._described(fresh, _GOROUTINE, self.processes.name)
+        tracks = some.key << 2 | _GOROUTINE
+        names = self._functions(found.func)
+        extra = self._extra(some, fresh)
+        added = np.zeros(len(found), np.int64)
+        added[list(extra)] = [len(more) for more in extra.values()]
+        ends = self._ends(some.end_ts, some.end_key << 2 | _GOROUTINE)
+        count = len(ends)
+        sizes = np.full(count + len(found), ends.shape[1])
+        groups = []
         split = found.bins[:, 0] >= 0
-        for where in (np.flatnonzero(split), np.flatnonzero(~split)):
+        for kind in (split & (added == 0), ~split & (added == 0), split & (added > 0), ~split & (added > 0)):
+            where = np.flatnonzero(kind)
             if not len(where):
                 continue
+            whole = slice(None) if len(where) == len(found) else where
             parts = [
                 _BEGIN,
-                *pb.number_column(_TRACK_UUID, tracks[where]),
-                *pb.number_column(_NAME, names[where]),
+                *pb.number_column(_TRACK_UUID, tracks[whole]),
+                *pb.number_column(_NAME, names[whole]),
             ]
             if split[where[0]]:
                 for column, name in enumerate(BINS):
                     iid = self._iid(_ANNOTATIONS, name, lambda name=name: name)  # type: ignore[misc]
-                    bins = [pb.number(1, iid), *pb.number_column(4, found.bins[where, column])]
+                    bins = [pb.number(1, iid), *pb.number_column(4, found.bins[whole, column])]
                     parts += pb.nested(_ANNOTATION, bins)
-            at[len(some.end_ts) + where] = len(packets) + np.arange(len(where))
-            packets += pb.split(_events(found.start[where], parts, sizes[where] if extra else None))
-        for index, added in extra.items():
-            packets[at[len(some.end_ts) + index]] += added
-        self._flush(list(map(packets.__getitem__, at[some.order].tolist())))
+            begins = _events(found.start[whole], parts, added[whole] if added[where[0]] else None)
+            sizes[count + where] = begins.shape[1] + added[where]
+            groups.append((begins, where))
+        # where the packet of each event goes
+        after = np.cumsum(sizes[some.order])
+        at = np.empty_like(after)
+        at[some.order] = after
+        at -= sizes
+        places = [(ends, at[:count]), *((begins, at[count + where]) for begins, where in groups)]
+        packets = pb.laid_out(int(sizes.sum()), places).data
+        for index, more in extra.items():
+            until = at[count + index] + sizes[count + index]
+            packets[until - len(more) : until] = more
+        self._flush(packets)
 
-    def _fresh(self, key: int) -> bool:
-        """Whether a goroutine has no call yet; asked once."""
-        id = -key
-        new = id not in self.tracks
-        self.tracks.add(id)
-        return new
+    def _functions(self, func: Ints) -> Ints:
+        """The interned name of each function."""
+        names = self.functions[func]
+        if not names.all():
+            for key in np.unique(func[names == 0]).tolist():
+                text = self.recordings.names[key]
+                self.functions[key] = self._iid(_NAMES, ("call", key), lambda text=text: text)  # type: ignore[misc]
+            names = self.functions[func]
+        return names
 
-    def _ends(self, times: Ints, tracks: Ints) -> list[bytes]:
-        return pb.split(_events(times, [_END, *pb.number_column(_TRACK_UUID, tracks)]))
+    def _ends(self, times: Ints, tracks: Ints) -> pb.Bytes:
+        return _events(times, [_END, *pb.number_column(_TRACK_UUID, tracks)])
 
-    def _extra(self, some: Events) -> dict[int, bytes]:
+    def _extra(self, some: Events, fresh: Ints) -> dict[int, bytes]:
         """More of single calls: how they ended, if not by returning; what was captured; arrows to first ones."""
         found = some.calls
         extra = {
             index: _string("ending", ENDINGS[int(found.ending[index])])
             for index in np.flatnonzero(found.ending).tolist()
         }
-        fresh = [key for key in np.unique(some.key).tolist() if self._fresh(key)]
-        if fresh:
+        if len(fresh):
             keys, first = np.unique(some.key, return_index=True)
             first = first[np.isin(keys, fresh)]
             for index, flow in zip(
@@ -260,7 +281,7 @@ class _Trace:
                 *pb.nested(_ANNOTATION, [pb.number(1, goid_iid), *pb.number_column(4, rows["goid"])]),
                 *pb.nested(_ANNOTATION, [pb.number(1, statement_iid), *pb.number_column(17, statements)]),
             ]
-            self._flush(pb.split(_events(rows["ts_ns"], parts)))
+            self._flush(_events(rows["ts_ns"], parts).data)
             self.progress(len(keys))
 
     def _states(self) -> None:
@@ -332,7 +353,7 @@ class _Trace:
             *pb.fixed_column(_FLOWS, _flow(keys[woken], rows["ts_ns"])),
             *pb.nested(_ANNOTATION, [pb.number(1, goid), *pb.number_column(4, rows["goid"])]),
         ]
-        self._flush(pb.split(_events(rows["ts_ns"], parts)))
+        self._flush(_events(rows["ts_ns"], parts).data)
 
     def _threads(
         self, rows: dict[str, Ints], keys: Ints, begins: Ints, running: int, busy: dict[int, int]
@@ -359,8 +380,8 @@ class _Trace:
         self._pairs(starts, parts, ends, tracks)
 
     def _pairs(self, begins: Ints, parts: Sequence[pb.Part], ends: Ints, tracks: Ints) -> None:
-        first = pb.split(_events(begins, parts))
-        self._flush([packet for pair in zip(first, self._ends(ends, tracks), strict=True) for packet in pair])
+        pairs = np.concatenate([_events(begins, parts), self._ends(ends, tracks)], axis=1)
+        self._flush(pairs.data)
 
 
 def _words(con: Any, side: str) -> set[str]:
@@ -395,7 +416,7 @@ def _flow(keys: Ints, times: Ints | None = None) -> Ints:
     return mixed.view(np.int64)
 
 
-def _events(times: Ints, parts: Sequence[pb.Part], extra: Ints | None = None) -> Any:
+def _events(times: Ints, parts: Sequence[pb.Part], extra: Ints | None = None) -> pb.Bytes:
     """Rows of packets with a track event each; `extra` as in `protobuf.nested`."""
     event = pb.nested(_EVENT, parts, extra)
     packet = [*pb.number_column(_TIMESTAMP, times), _SEQUENCE, _NEEDS_STATE, *event]

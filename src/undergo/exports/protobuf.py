@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 _LENGTH_WIDTH: Final = 4  # bytes of the length of a message in rows
 
@@ -98,7 +99,7 @@ def nested(field: int, parts: Sequence[Part], extra: Ints | None = None) -> list
     return [tag, Column(extra + width, _LENGTH_WIDTH), *parts]
 
 
-def rows(count: int, parts: Sequence[Part]) -> npt.NDArray[np.uint8]:
+def rows(count: int, parts: Sequence[Part]) -> Bytes:
     """All rows, each as many bytes as the others."""
     template = b"".join(part if isinstance(part, bytes) else bytes(_width(part)) for part in parts)
     found = np.empty((count, len(template)), np.uint8)
@@ -106,22 +107,62 @@ def rows(count: int, parts: Sequence[Part]) -> npt.NDArray[np.uint8]:
     at = 0
     for part in parts:
         if isinstance(part, Fixed):
-            found[:, at : at + 8] = part.values.astype("<i8").view(np.uint8).reshape(count, 8)
+            _store(found, at, part.values.view(np.uint64), 8)
         elif isinstance(part, Column):
-            for index in range(part.width):
-                seven = (part.values >> (7 * index)).astype(np.uint8) & 0x7F
-                found[:, at + index] = seven | 0x80 if index < part.width - 1 else seven
+            low = min(part.width, 8)
+            _store(found, at, _spread(part.values, low, part.width > low), low)
+            if part.width > low:
+                _store(found, at + low, (part.values >> 56).view(np.uint64), 1)
         at += _width(part)
+    return found
+
+
+#: Where groups of seven bits of a number of so many bytes come apart: bits that stay, bits that move, how far.
+_SPREAD: Final = {
+    2: ((0x7F, 0x3F80, 1),),
+    4: ((0x3FFF, 0xFFFC000, 2), (0x7F007F, 0x3F803F80, 1)),
+    8: (
+        (0xFFFFFFF, 0xFFFFFFF0000000, 4),
+        (0x3FFF00003FFF, 0xFFFC0000FFFC000, 2),
+        (0x7F007F007F007F, 0x3F803F803F803F80, 1),
+    ),
+}
+
+
+def _spread(values: Ints, width: int, more: bool) -> npt.NDArray[Any]:
+    """The first bytes of varints, up to eight; `more` if others follow. All bytes of a word at once."""
+    size = next(size for size in (1, 2, 4, 8) if size >= width)
+    words = values.astype(f"<u{size}")
+    for stay, move, bits in _SPREAD.get(size, ()):
+        moved = words & move
+        moved <<= bits
+        words &= stay
+        words |= moved
+    words |= int.from_bytes(bytes([0x80]) * (width if more else width - 1), "little")
+    return words
+
+
+def _store(found: Bytes, at: int, words: npt.NDArray[Any], width: int) -> None:
+    """Puts so many bytes of each word into each row."""
+    done = 0
+    for size in (8, 4, 2, 1):
+        if width - done >= size:
+            column = np.ndarray(len(found), f"<u{size}", found, at + done, (found.shape[1],))
+            column[:] = words >> (8 * done) if done else words
+            done += size
+
+
+def laid_out(size: int, parts: Sequence[tuple[Bytes, Ints]]) -> Bytes:
+    """So many bytes, with the rows of each part at their offsets. What is between them is left open."""
+    found = np.empty(size, np.uint8)
+    for array, offsets in parts:
+        width = array.shape[1]
+        if len(array):
+            # as if a row began at every byte: numpy then copies whole rows
+            slots = np.ndarray(size - width + 1, f"V{width}", found, strides=(1,))
+            slots[offsets] = array.view(f"V{width}").ravel()
     return found
 
 
 def _width(part: Part) -> int:
     return len(part) if isinstance(part, bytes) else 8 if isinstance(part, Fixed) else part.width
-
-
-def split(array: npt.NDArray[np.uint8]) -> list[bytes]:
-    """The rows, each by itself."""
-    if not array.shape[1]:
-        return [b""] * len(array)
-    found: list[bytes] = np.ascontiguousarray(array).view(f"V{array.shape[1]}").ravel().tolist()
-    return found

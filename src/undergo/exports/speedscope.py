@@ -6,16 +6,17 @@ https://www.speedscope.app/file-format-schema.json
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from undergo.exports.folded import VALUES, values_of
-from undergo.exports.stacks import LOST, Stacks
+from undergo.exports.stacks import LOST, Ints, Stacks
 from undergo.recording.reader import Recordings
 
-_AT_ONCE: Final = 10_000  # stacks
+_AT_ONCE: Final = 50_000  # numbers
 
 
 def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence[str]) -> None:
@@ -32,7 +33,7 @@ def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence
     }
     head |= {"activeProfileIndex": 0, "shared": {"frames": frames}}
     out.write(_json(head)[:-1] + b',"profiles":[')
-    stacks = _stacks(found, len(frames) - 1)
+    stacks = _Stacks(found, len(frames) - 1)
     first = True
     for value in VALUES:
         weights = values_of(found, value)
@@ -40,34 +41,49 @@ def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence
             continue
         out.write(b"" if first else b",\n")
         first = False
-        _profile(out, value, weights.tolist(), stacks)
+        _profile(out, value, weights, stacks)
     out.write(b"]}\n")
 
 
-def _profile(out: BinaryIO, value: str, weights: list[int], stacks: Sequence[str]) -> None:
-    shown = np.flatnonzero(weights).tolist()
+def _profile(out: BinaryIO, value: str, weights: Ints, stacks: _Stacks) -> None:
+    shown = np.flatnonzero(weights)
     about: dict[str, Any] = {
         "type": "sampled",
         "name": value,
         "unit": "none" if value == "calls" else "nanoseconds",
         "startValue": 0,
-        "endValue": sum(weights),
-        "weights": [weights[node] for node in shown],
+        "endValue": int(weights.sum()),
     }
-    out.write(_json(about)[:-1] + b',"samples":[')
+    out.write(_json(about)[:-1])
+    out.write(b',"weights":[')
     for since in range(0, len(shown), _AT_ONCE):
-        some = ",".join(f"[{stacks[node]}]" for node in shown[since : since + _AT_ONCE])
-        out.write((b"," if since else b"") + some.encode())
+        some = weights[shown[since : since + _AT_ONCE]]
+        out.write((b"," if since else b"") + _json(some.tolist())[1:-1])
+    out.write(b'],"samples":[')
+    separator = b""
+    firsts = shown[np.diff(shown, prepend=-2) > 1]
+    lasts = shown[np.diff(shown, append=len(weights) + 1) > 1]
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        out.write(separator)
+        out.write(stacks.of(first, last))
+        separator = b","
     out.write(b"]}")
 
 
-def _stacks(found: Stacks, lost: int) -> list[str]:
-    """The frames of each node, outermost first, as JSON has them between its brackets."""
-    stacks: list[str] = []
-    for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
-        frame = func if func >= 0 else lost
-        stacks.append(str(frame) if parent < 0 else f"{stacks[parent]},{frame}")
-    return stacks
+class _Stacks:
+    """The frames of each node, outermost first, as JSON has them: `[0,1],[0,2]` and so on."""
+
+    def __init__(self, found: Stacks, lost: int) -> None:
+        text, begins = bytearray(), array("q", [0])
+        for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
+            callers = text[begins[parent] : begins[parent + 1] - 2] + b"," if parent >= 0 else b"["
+            text += callers + b"%d]," % (func if func >= 0 else lost)
+            begins.append(len(text))
+        self.text, self.begins = memoryview(text), begins
+
+    def of(self, first: int, last: int) -> memoryview:
+        """Those of some nodes, one after the other."""
+        return self.text[self.begins[first] : self.begins[last + 1] - 1]
 
 
 def _frame(name: str, file: str, line: int) -> dict[str, Any]:

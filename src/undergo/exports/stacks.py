@@ -52,6 +52,15 @@ def stacks(recordings: Recordings) -> Stacks:
     tree = _Tree(recordings.connection)
     known_functions(recordings, tree.func[tree.func >= 0])
     query = _Query(recordings.connection, lossy(recordings))
+    calls, sums = _sums(query, tree)
+    negative = int((sums < 0).any(axis=1).sum())
+    sums = np.maximum(sums, 0)
+    waits = _waits(query, tree, sums[:, -1])
+    return Stacks(tree.parent, tree.func, calls, sums[:, 0], sums[:, 2:], sums[:, 1], *waits, negative)
+
+
+def _sums(query: _Query, tree: _Tree) -> tuple[Ints, Ints]:
+    """Calls by node, and times less those of callees: a row by node, with wall, unsplit and each of BINS."""
     own = query.own()
     nodes = tree.nodes(own["path"], own["func"])
     above = tree.has_caller(nodes)
@@ -67,10 +76,7 @@ def stacks(recordings: Recordings) -> Stacks:
         sums[tree.nodes([path], [func])[0]] -= part
     calls = np.zeros(len(tree.parent), np.int64)
     np.add.at(calls, nodes, np.asarray(own["calls"], np.int64))
-    negative = int((sums < 0).any(axis=1).sum())
-    sums = np.maximum(sums, 0)
-    waits = _waits(query, tree, sums[:, -1])
-    return Stacks(tree.parent, tree.func, calls, sums[:, 0], sums[:, 2:], sums[:, 1], *waits, negative)
+    return calls, sums
 
 
 class _Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,11 +29,31 @@ def numbered(values: Ints) -> tuple[Ints, Ints]:
     return distinct, np.searchsorted(distinct, values)
 
 
+class Seen:
+    """Distinct values of columns, of which few are new in each. Looking them up is faster than numpy's unique."""
+
+    def __init__(self) -> None:
+        self.values: Ints = np.empty(0, np.int64)  # sorted
+
+    def new(self, values: Ints) -> Ints:
+        """The distinct ones that were in no column before, sorted."""
+        found = values
+        if len(self.values):
+            at = np.searchsorted(self.values, values)
+            at[at == len(self.values)] = 0
+            found = values[self.values[at] != values]
+        if len(found):
+            found = np.unique(found)
+            self.values = np.union1d(self.values, found)
+        return found
+
+
 class Processes:
     """Numbers processes of all recordings, and goroutines by theirs: a number of less than 2^61 each."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[int, int], int] = {}  # (recording, pid)
+        self._pairs = Seen()
 
     def keys(self, recording: Ints, pid: Ints, goid: Ints, tid: Ints) -> Ints:
         """A number per row for its goroutine; threads stand in for the goroutine that has no goid."""
@@ -44,12 +65,10 @@ class Processes:
 
     def _base(self, recording: Ints, pid: Ints) -> Ints:
         pairs = recording << 32 | pid
-        distinct, inverse = numbered(pairs)
-        numbers = [
-            self.known.setdefault((int(pair) >> 32, int(pair) & 0xFFFFFFFF), len(self.known))
-            for pair in distinct
-        ]
-        return np.array(numbers, np.int64)[inverse] << _GOID_BITS
+        for pair in self._pairs.new(pairs).tolist():
+            self.known[_pair(pair)] = len(self.known)
+        numbers = np.array([self.known[_pair(pair)] for pair in self._pairs.values.tolist()], np.int64)
+        return numbers[np.searchsorted(self._pairs.values, pairs)] << _GOID_BITS
 
     def name(self, key: int) -> str:
         """What to call the goroutine of a key."""
@@ -59,6 +78,10 @@ class Processes:
     def process(self, key: int) -> int:
         """The number of a key's process."""
         return key >> _GOID_BITS
+
+
+def _pair(both: int) -> tuple[int, int]:
+    return both >> 32, both & 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +129,7 @@ def calls(recordings: Recordings, chunk: int = CHUNK) -> Iterator[Calls]:
             start=found["start_ns"],
             wall=found["wall_ns"],
             ending=found["ending"],
-            bins=np.stack([found[name] for name in BINS], axis=1),
+            bins=np.stack([found[name] for name in BINS]).T,
             until=until,
         )
 
@@ -156,7 +179,7 @@ def _chunks(
     recordings: Recordings, table: str, time: str, columns: str, chunk: int
 ) -> Iterator[tuple[dict[str, Ints], int]]:
     """Rows by stretches of time with about `chunk` rows each, which a sample tells: no sorting of it all."""
-    con = recordings.connection
+    con = recordings.connection.cursor()  # of its own: it may be used ahead, in another thread
     row = con.execute(f"select count(*) from {table}").fetchone()
     count = row[0] if row else 0
     if not count:
@@ -173,6 +196,15 @@ def _chunks(
         found: dict[str, Any] = con.execute(query).fetchnumpy()
         yield {name: np.asarray(values, np.int64) for name, values in found.items()}, until
         since = until
+
+
+def ahead(chunks: Iterator[Calls]) -> Iterator[Calls]:
+    """The same, each made while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, chunks, None)
+        while (some := coming.result()) is not None:
+            coming = thread.submit(next, chunks, None)
+            yield some
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,19 +229,30 @@ def events(chunks: Iterator[Calls], processes: Processes) -> Iterator[Events]:
     late = np.empty((3, 0), np.int64)  # time, goroutine and depth of ends after the last chunk
     for some in chunks:
         key = processes.keys(some.recording, some.pid, some.goid, some.tid)
-        ends = np.stack([some.start + some.wall, key, some.depth])
-        pending = np.concatenate([late, ends], axis=1)
+        pending = np.concatenate([late, [some.start + some.wall, key, some.depth]], axis=1)
         now = pending[0] < some.until
-        late, ended = pending[:, ~now], pending[:, now]
-        time = np.concatenate([ended[0], some.start])
+        late, ended = (pending.take(np.flatnonzero(which), axis=1) for which in (~now, now))
         empty = np.flatnonzero(some.wall == 0)
         if len(empty):
             own = np.cumsum(now)[-len(some) :] - 1 if len(some) else empty  # the number of each call's end
+            time = np.concatenate([ended[0], some.start])
             order = np.lexsort((_ranks(some, key, ended, empty, own), time))
         else:
-            order = np.argsort(time, kind="stable")  # ends come first in it
+            order = _merged(ended[0], some.start)
         yield Events(some, key, ended[1], ended[0], order)
     # the last chunk is without a bound, so nothing is late
+
+
+def _merged(ends: Ints, starts: Ints) -> Ints:
+    """The order of both, as in Events; starts are in theirs, and ends come first at one time."""
+    by_time = np.argsort(ends)
+    order = np.empty(len(ends) + len(starts), np.int64)
+    begins = np.searchsorted(ends[by_time], starts, "right") + np.arange(len(starts))
+    order[begins] = np.arange(len(ends), len(order))
+    is_end = np.ones(len(order), np.bool_)
+    is_end[begins] = False
+    order[is_end] = by_time
+    return order
 
 
 def _ranks(some: Calls, key: Ints, ended: Ints, empty: Ints, own: Ints) -> Ints:

@@ -157,7 +157,7 @@ def test_the_flame_graph_is_one_page_that_names_cannot_break(recording: Path) ->
     assert r'main."</script><script>alert(1)</script>;b\n\x1b[31m\ '[:-1] in data["names"]
     assert 4 == len(data["nodes"]["wall"]) and 5 == sum(data["nodes"]["calls"])
     assert {"sleep": 20, "chan receive": 5} == {
-        data["reasons"][reason]: ns for _, reason, ns in zip(*data["waits"], strict=True)
+        data["reasons"][reason]: ns for _, reason, ns in zip(*data["waits"].values(), strict=True)
     }
 
 
