@@ -11,14 +11,16 @@ from urllib.parse import unquote
 
 import click
 
+from undergo.cli.recordings import opened
 from undergo.errors import UsageError
 from undergo.exports.output import STDOUT, placed, readable, written
-from undergo.recording.reader import Recordings, open_recordings
+from undergo.recording.reader import Recordings
 from undergo.recording.tables import TABLES
 
 FORMATS: Final = (
     "perfetto", "pprof", "flamegraph", "folded", "speedscope", "chrome", "otlp", "parquet", "csv",
 )  # fmt: skip
+_TIMELINES = ("perfetto", "chrome", "otlp")  # they tell themselves how far they are
 _BINARY = ("perfetto", "pprof", "parquet")
 _MEMORY = "200MB"  # of what a stretch of the timeline or the sums by path take
 
@@ -82,22 +84,21 @@ def command(
     """
     if format in _BINARY and output == STDOUT and sys.stdout.isatty():
         raise UsageError(f"{format} is not for terminals", "-o FILE says where to write it")
-    opened = open_recordings(recordings, _MEMORY)
     from undergo.exports.loss import notes
 
-    with readable():
-        said = notes(opened)
+    with opened(recordings, _MEMORY, progress=format not in _TIMELINES) as found, readable():
+        said = notes(found)
         for line in said:
             print(f"note: {line}", file=sys.stderr)
-        row = opened.connection.execute(f"select count(*) from {table}").fetchone()
+        row = found.connection.execute(f"select count(*) from {table}").fetchone()
         count = row[0] if row else 0
         if not count:
             print(f"note: no rows in {table}: what is written is valid, and empty", file=sys.stderr)
-        _export(opened, format, output, force, said, value, table, endpoint)
+        _export(found, format, output, force, said, value, table, endpoint)
 
 
 def _export(
-    opened: Recordings,
+    recordings: Recordings,
     format: str,
     output: str,
     force: bool,
@@ -106,18 +107,18 @@ def _export(
     table: str,
     endpoint: str,
 ) -> None:
-    progress = _Progress(opened)
+    progress = _Progress(recordings)
     if format in ("parquet", "csv"):
         from undergo.exports import tables
 
         with placed(output, force) as path:
-            tables.export(opened, path, format, table)
+            tables.export(recordings, path, format, table)
         return
     if format == "otlp":
         from undergo.exports import otlp
 
         try:
-            said = otlp.export(opened, endpoint, _headers(os.environ), progress)
+            said = otlp.export(recordings, endpoint, _headers(os.environ), progress)
         finally:
             progress.done()
         for line in said:
@@ -127,13 +128,13 @@ def _export(
         if format == "perfetto":
             from undergo.exports import perfetto
 
-            perfetto.export(opened, out, notes, progress)
+            perfetto.export(recordings, out, notes, progress)
         elif format == "chrome":
             from undergo.exports import chrome
 
-            chrome.export(opened, out, notes, progress)
+            chrome.export(recordings, out, notes, progress)
         else:
-            _summed(opened, format, out, notes, value)
+            _summed(recordings, format, out, notes, value)
     progress.done()
 
 
@@ -144,12 +145,12 @@ def _headers(environment: Mapping[str, str]) -> dict[str, str]:
     return {key.strip(): unquote(value.strip()) for key, _, value in pairs}
 
 
-def _summed(opened: Recordings, format: str, out: BinaryIO, notes: list[str], value: str) -> None:
+def _summed(recordings: Recordings, format: str, out: BinaryIO, notes: list[str], value: str) -> None:
     """The formats of times by call path."""
     from undergo.exports import flamegraph, folded, pprof, speedscope
     from undergo.exports.stacks import stacks
 
-    found = stacks(opened)
+    found = stacks(recordings)
     if found.negative:
         what = "1 call path has" if found.negative == 1 else f"{found.negative:,} call paths have"
         notes = [
@@ -163,13 +164,13 @@ def _summed(opened: Recordings, format: str, out: BinaryIO, notes: list[str], va
                 f"nothing is known of {value}",
                 "these calls were recorded without their split; try --value wall",
             )
-        folded.export(found, opened.names, out, value)
+        folded.export(found, recordings.names, out, value)
     elif format == "pprof":
-        pprof.export(found, opened, out, notes)
+        pprof.export(found, recordings, out, notes)
     elif format == "speedscope":
-        speedscope.export(found, opened, out, notes)
+        speedscope.export(found, recordings, out, notes)
     else:
-        flamegraph.export(found, opened, out, notes)
+        flamegraph.export(found, recordings, out, notes)
 
 
 class _Progress:
@@ -177,12 +178,12 @@ class _Progress:
 
     _EVERY = 0.2  # s
 
-    def __init__(self, opened: Recordings) -> None:
+    def __init__(self, recordings: Recordings) -> None:
         self._count = 0
         self._next = time.monotonic() + 2
         tables = ("calls", "states", "births") if sys.stderr.isatty() else ()
         self._whole = sum(
-            opened.connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables
+            recordings.connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables
         )
         self._said = False
 

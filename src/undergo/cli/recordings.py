@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,24 +33,47 @@ _ISSUES = 3  # that are shown in full
 
 
 @contextmanager
-def opened(paths: Sequence[str]) -> Iterator[Recordings]:
-    """The recordings, read as one. A terminal hears how far a long query is. Raises RecordingError."""
-    recordings = open_recordings(paths, MEMORY)
-    # Made when it is needed, and gone with the connection; DuckDB's own choice is the working directory.
-    scratch = os.path.join(tempfile.gettempdir(), f"undergo-{os.getpid()}")
-    recordings.connection.execute(f"set temp_directory = {_quoted(scratch)}")
+def opened(paths: Sequence[str], memory: str = MEMORY, progress: bool = True) -> Iterator[Recordings]:
+    """The recordings, read as one. A terminal hears how far a long query is, if `progress`. Raises RecordingError."""
+    recordings = open_recordings(paths, memory)
     done = threading.Event()
-    if sys.stderr.isatty():
+    if progress and sys.stderr.isatty():
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
-        yield recordings
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
-            raise KeyboardInterrupt from None
-        raise
+        with _ctrl_c(recordings) as pressed:
+            try:
+                yield recordings
+            except Exception:
+                if pressed.is_set():  # what failed is the query that it ended
+                    raise KeyboardInterrupt from None
+                raise
     finally:
         done.set()
         recordings.connection.close()
+
+
+@contextmanager
+def _ctrl_c(recordings: Recordings) -> Iterator[threading.Event]:
+    """Ctrl-C ends a query at once, and the event says so; DuckDB itself looks for it too rarely, for seconds."""
+    pressed = threading.Event()
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    before = signal.set_wakeup_fd(told)
+
+    def listen() -> None:
+        while os.read(heard, 1):
+            pressed.set()
+            recordings.connection.interrupt()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield pressed
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(told)
+        listener.join()
+        os.close(heard)
 
 
 def _tell_progress(recordings: Recordings, done: threading.Event) -> None:
@@ -98,7 +121,3 @@ def say_recorded_ledger(recordings: Recordings, as_json: bool, style: Palette) -
 
 def _note(text: str, sgr: str, style: Palette) -> None:
     print(style.paint(sgr, f"note: {text}"), file=sys.stderr)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,7 +66,12 @@ def open_recordings(
     if len(paths) > _MOST:
         raise RecordingError(f"{len(paths):,} recordings are too many; {_MOST:,} can be read as one")
     metas = tuple(repaired(path, read_meta(path), say) for path in paths)
-    connection = duckdb.connect(config={"memory_limit": memory, "preserve_insertion_order": "false"})
+    scratch = _scratch()
+    connection = duckdb.connect(
+        config={"memory_limit": memory, "preserve_insertion_order": "false", "temp_directory": scratch}
+    )
+    if scratch:
+        weakref.finalize(connection, shutil.rmtree, scratch, ignore_errors=True)
     functions = _Functions(metas)
     connection.execute(
         "create table functions (func INTEGER, name VARCHAR, program VARCHAR, file VARCHAR, line INTEGER)"
@@ -86,6 +94,17 @@ def open_recordings(
     except duckdb.Error as error:
         raise RecordingError(f"{', '.join(paths)}: damaged: {str(error).splitlines()[0]}") from None
     return Recordings(tuple(paths), metas, tuple(row[1] for row in functions.rows), connection)
+
+
+def _scratch() -> str:
+    """A folder of nobody else's for what does not fit into memory; "": there is none, and memory has to do.
+
+    DuckDB's own choice is the working directory, or what others could have made before.
+    """
+    try:
+        return tempfile.mkdtemp(prefix="undergo-")
+    except OSError:
+        return ""
 
 
 def _files(directory: str) -> dict[str, list[str]]:

@@ -93,6 +93,8 @@ def _shown(value: Any, name: str, kind: str) -> str:
     if isinstance(value, int | float) or _is_number(kind):
         if name.endswith("_ns") and not name.endswith(("ts_ns", "start_ns", "started_ns", "ended_ns")):
             return compact(round(value)) if 0 <= value else str(value)
+        if isinstance(value, int):
+            return str(value)  # not by way of a float, which has too few digits for times since the epoch
         return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:.0f}"
     text = escape(_plain(value))
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"

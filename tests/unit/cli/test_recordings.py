@@ -187,3 +187,13 @@ def test_what_cannot_be_asked(arguments: list[str], words: str, tmp_path: Path) 
 def test_no_recording_at_all() -> None:
     for command in COMMANDS:
         assert_refused(undergo(command), 2, "RECORDING")
+
+
+def test_times_have_all_their_digits(tmp_path: Path) -> None:
+    """A time since the epoch in ns has more than a float does."""
+    path = made(tmp_path / "r")
+    query = "select 1795266364309263016 as start_ns, 1795266364309263017 as n"
+    assert ["1795266364309263016", "1795266364309263017"] == undergo("sql", path, query).stdout.split()[2:]
+    assert {"start_ns": 1795266364309263016, "n": 1795266364309263017} == lines_of(
+        "sql", path, query, "--json"
+    )[0]

@@ -1,0 +1,417 @@
+"""Every command tells the same of one recording, and what the program knows of itself."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Build
+from tests.live.test_record import Plain
+from tests.live.test_split import BINS, spent
+from tests.live.tracing import LIMIT, truth_in, undergo
+
+VERSIONS = ["1.19", "1.24", "1.27"]
+#: Ground truth, and what there is to know about it: program, more options, what its environment has.
+PROGRAMS = {
+    "webapp": (["-f", "net/http.(*Client).do"], {}),
+    "timesplit": ([], {"GODEBUG": "asyncpreemptoff=1"}),
+    "panics": ([], {}),
+    "recursion": (["--depth", "15"], {}),
+    "pingpong": ([], {}),
+    "labelled": (["--labels", "--args"], {}),
+    "lifecycle": (["--states"], {}),
+    "coroutines": (["--no-split"], {}),
+}
+Stack = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A recording, and what the program said when it was made."""
+
+    path: Path
+    said: str
+
+
+def made(build: Build, where: Path, name: str, go: str, *options: str) -> Made:
+    """Records a program from its first instruction to its end."""
+    more, environment = PROGRAMS[name]
+    program = build(name, go)
+    line = undergo("record", "-o", str(where), "-f", "main.*", *more, *options, "--", str(program))
+    done = subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )
+    assert 0 == done.returncode, done.stderr
+    return Made(where, done.stdout + done.stderr)
+
+
+def told(*arguments: str | Path) -> bytes:
+    """What a command says, and that it says it without a word on stderr but notes."""
+    done = subprocess.run(undergo(*map(str, arguments)), capture_output=True, timeout=LIMIT, check=False)
+    assert 0 == done.returncode, done.stderr.decode()
+    assert all(line.startswith("note: ") for line in done.stderr.decode().splitlines()), done.stderr
+    return done.stdout
+
+
+def lines(*arguments: str | Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of one type that a command says with --json."""
+    rows = [json.loads(text) for text in told(*arguments, "--json").splitlines()]
+    assert "ledger" == rows[-1]["type"]
+    return [row for row in rows if row["type"] == kind]
+
+
+@dataclass(slots=True)
+class Own:
+    """What calls of one stack spent in no recorded call beneath."""
+
+    calls: int = 0
+    wall: int = 0
+    bins: tuple[int, ...] = (0,) * 5
+
+
+def own_by_stack(plain: Plain) -> dict[Stack, Own]:
+    """From the calls themselves, each less its callees: no query of undergo's, and no path but the callers' chain."""
+    columns = ", ".join(BINS)
+    calls = {
+        id: (parent, func, wall, bins)
+        for id, parent, func, wall, *bins in plain.rows(
+            f"select id, parent, func, wall_ns, {columns} from calls"
+        )
+    }
+    stacks: dict[int, Stack] = {0: ()}
+
+    def stack_of(id: int) -> Stack:
+        above = []
+        while id not in stacks:
+            above.append(id)
+            id = calls[id][0]
+        for each in reversed(above):
+            stacks[each] = (*stacks[calls[each][0]], plain.functions[calls[each][1]])
+        return stacks[above[0]] if above else stacks[id]
+
+    found: dict[Stack, Own] = defaultdict(Own)
+    for id, (parent, _, wall, bins) in calls.items():
+        stack = stack_of(id)
+        one = found[stack]
+        one.calls += 1
+        one.wall += wall
+        one.bins = tuple(a + (b or 0) for a, b in zip(one.bins, bins, strict=True))
+        if parent:
+            above = found[stack[:-1]]
+            above.wall -= wall
+            above.bins = tuple(a - (b or 0) for a, b in zip(above.bins, bins, strict=True))
+    return dict(found)
+
+
+def fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field of a protobuf message: an int, or bytes."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(message):
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            yield number, varint()
+        else:
+            assert kind == 2
+            size = varint()
+            yield number, message[at : at + size]
+            at += size
+
+
+def varints(packed: bytes) -> list[int]:
+    """The numbers of a packed field."""
+    found, value, shift = [], 0, 0
+    for byte in packed:
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            found.append(value)
+            value = shift = 0
+    return found
+
+
+def pprof(path: Path) -> tuple[list[str], Counter[tuple[Stack, str, str]]]:
+    """The sample types, and the sums by stack, wait reason ("": none) and type, as profile.proto has them."""
+    parts = defaultdict(list)
+    for number, value in fields(gzip.decompress(told("export", path, "--to", "pprof"))):
+        parts[number].append(value)
+    texts = [text.decode() for text in parts[6]]
+    types = [texts[dict(fields(kind))[1]] for kind in parts[1]]
+    names = {row[1]: texts[row[2]] for row in (dict(fields(function)) for function in parts[5])}
+    places = {row[1]: names[dict(fields(row[4]))[1]] for row in (dict(fields(at)) for at in parts[4])}
+    found: Counter[tuple[Stack, str, str]] = Counter()
+    for sample in parts[2]:
+        row = dict(fields(sample))
+        stack = tuple(places[at] for at in reversed(varints(row[1])))
+        label = dict(fields(row[3])) if 3 in row else {}
+        for kind, value in zip(types, varints(row[2]), strict=True):
+            found[stack, texts[label.get(2, 0)], kind] += value
+    return types, found
+
+
+def folded(path: Path, value: str) -> dict[Stack, int]:
+    """Stacks and what they have."""
+    found = {}
+    for line in told("export", path, "--to", "folded", "--value", value).decode().splitlines():
+        stack, _, number = line.rpartition(" ")
+        found[tuple(stack.split(";"))] = int(number)
+    return found
+
+
+def flamegraph(path: Path) -> tuple[list[Stack], dict[str, Any]]:
+    """The stack of each node, and the page's data."""
+    page = told("export", path, "--to", "flamegraph").decode()
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    data = json.loads(text)
+    stacks: list[Stack] = []
+    for parent, func in zip(data["nodes"]["parent"], data["nodes"]["func"], strict=True):
+        stacks.append((*(stacks[parent] if parent >= 0 else ()), data["names"][func]))
+    return stacks, data
+
+
+def speedscope(path: Path) -> dict[str, Counter[Stack]]:
+    """What each stack has, by profile."""
+    data = json.loads(told("export", path, "--to", "speedscope"))
+    names = [frame["name"] for frame in data["shared"]["frames"]]
+    found = {}
+    for one in data["profiles"]:
+        sums: Counter[Stack] = Counter()
+        for stack, weight in zip(one["samples"], one["weights"], strict=True):
+            sums[tuple(names[at] for at in stack)] += weight
+        found[one["name"]] = sums
+    return found
+
+
+def positive(values: dict[Stack, int]) -> dict[Stack, int]:
+    """What is not zero, as most formats leave that out."""
+    return {stack: value for stack, value in values.items() if value}
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_all_commands_agree(build: Build, tmp_path: Path, name: str, go: str) -> None:
+    """Of calls, sums, bins, waits, and what each call path spent itself: to the call, and to the nanosecond."""
+    if name == "coroutines" and go == "1.19":
+        pytest.skip("iter.Pull came with Go 1.23")
+    one = made(build, tmp_path / "r", name, go)
+    plain = Plain(one.path)
+    assert {} == plain.meta["ledger"]["dropped"]
+    split = "split" in plain.meta["kept"]
+    own = own_by_stack(plain)
+    names = {stack[-1] for stack in own}
+    assert "main.main" in names and all(row.wall >= 0 for row in own.values())
+
+    # report: of calls that ended
+    report = {row["func"]: row for row in lines("report", one.path, kind="latency")}
+    assert names == set(report)
+    for func, name_of in enumerate(plain.functions):
+        ended = f"from calls where func = {func} and ending <> 'open'"
+        if not plain.rows(f"select 1 from calls where func = {func} limit 1"):
+            continue
+        row = report[name_of]
+        sums = ", ".join(f"sum({bin})" for bin in BINS)
+        calls, panics, wall, *bins = plain.rows(
+            f"select count(*), count(*) filter (where ending = 'panic'), sum(wall_ns), {sums} {ended}"
+        )[0]
+        assert (calls, panics, wall) == (row["calls"], row["panics"], row["wall_ns"]["sum"])
+        assert calls == sum(count for _, _, count in row["histogram"])
+        if split and calls:
+            assert bins == [row[bin] for bin in BINS]
+            assert 0 == row["unsplit"] == row["unsplit_ns"]
+            known = dict(
+                plain.rows(
+                    "select reason, sum(ns) from waits"
+                    f" where func = {func} and call in (select id {ended}) group by reason"
+                )
+            )
+            assert known == row["waits"]
+            assert sum(known.values()) == row["waiting_ns"]
+    by_path = lines("report", one.path, "--by", "callpath", kind="latency")
+    assert sum(row["calls"] for row in report.values()) == sum(row["calls"] for row in by_path)
+    if split:
+        by_wait = lines("report", one.path, "--by", "wait", kind="latency")
+        found: Counter[tuple[str, str]] = Counter()
+        for row in by_wait:
+            found[row["func"], row["by"]["value"]] += row["wall_ns"]["sum"] or 0
+        assert {key: ns for key, ns in found.items() if ns} == {
+            (func, reason): ns
+            for func, row in report.items()
+            for reason, ns in (row["waits"] or {}).items()
+            if ns
+        }
+
+    # graph, and what is made of call paths
+    graph = {tuple(row["path"]): row for row in lines("graph", one.path, kind="path")}
+    assert {stack: (row.calls, row.wall) for stack, row in own.items()} == {
+        stack: (row["calls"], row["self_ns"]) for stack, row in graph.items()
+    }
+    for func in names:
+        rows = [row for stack, row in graph.items() if stack[-1] == func]
+        assert report[func]["calls"] + report[func]["open"] == sum(row["calls"] for row in rows)
+        if not report[func]["open"]:
+            assert report[func]["wall_ns"]["sum"] == sum(row["total_ns"] for row in rows)
+            if split:
+                for bin in BINS:
+                    assert report[func][bin] == sum(row[bin] for row in rows)
+    walls = positive({stack: row.wall for stack, row in own.items()})
+    calls_of = {stack: row.calls for stack, row in own.items()}
+    assert walls == folded(one.path, "wall")
+    assert calls_of == folded(one.path, "calls")
+    stacks, data = flamegraph(one.path)
+    assert walls == positive(dict(zip(stacks, data["nodes"]["wall"], strict=True)))
+    assert calls_of == positive(dict(zip(stacks, data["nodes"]["calls"], strict=True)))
+    types, samples = pprof(one.path)
+    profiles = speedscope(one.path)
+    assert walls == positive(profiles["wall"])
+    for kind, expected in (("wall", walls), ("calls", calls_of)):
+        sums: Counter[Stack] = Counter()
+        for (stack, _, of), value in samples.items():
+            sums[stack] += value if of == kind else 0
+        assert expected == positive(sums)
+    if not split:
+        assert ["calls", "wall", "unsplit"] == types
+        return
+    for at, (bin, of) in enumerate(
+        zip(BINS, ("cpu", "descheduled", "syscall", "runnable", "wait"), strict=True)
+    ):
+        expected = positive({stack: row.bins[at] for stack, row in own.items()})
+        plain_name = bin.removesuffix("_ns")
+        assert expected == folded(one.path, plain_name)
+        assert expected == positive(dict(zip(stacks, data["nodes"][plain_name], strict=True)))
+        assert expected == positive(profiles.get(plain_name, Counter()))
+        sums = Counter()
+        for (stack, _, kind), value in samples.items():
+            sums[stack] += value if kind == of else 0
+        assert expected == positive(sums)
+    reasons: Counter[str] = Counter()
+    for (_, reason, kind), value in samples.items():
+        reasons[reason] += value if kind == "wait" else 0
+    drawn: Counter[str] = Counter()
+    for _, reason, ns in zip(*data["waits"], strict=True):
+        drawn[data["reasons"][reason]] += ns
+    # the waits of outermost calls, for those of others are theirs too
+    outermost = dict(
+        plain.rows(
+            "select reason, sum(ns) from waits where call in (select id from calls where parent = 0) group by 1"
+        )
+    )
+    assert outermost == positive(reasons) == drawn  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("name", ["webapp", "panics"])
+def test_counts_are_the_programs_own(build: Build, tmp_path: Path, name: str, go: str) -> None:
+    """Calls and panics of each function, from `report` and from `graph`."""
+    one = made(build, tmp_path / "r", name, go)
+    truth = truth_in(one.said)
+    report = {row["func"]: row for row in lines("report", one.path, kind="latency")}
+    graph: Counter[str] = Counter()
+    for row in lines("graph", one.path, kind="path"):
+        graph[row["func"]] += row["calls"]
+    compared = [func for func in truth if func.startswith("main.")]
+    assert 5 < len(compared)
+    for func in compared:
+        assert truth[func]["calls"] == report[func]["calls"] == graph[func]
+        assert truth[func]["panics"] == report[func]["panics"]
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_times_are_the_programs_own(build: Build, tmp_path: Path, go: str) -> None:
+    """Sums of waits, within 5 % or 200 us a call of what the program knows."""
+    one = made(build, tmp_path / "r", "timesplit", go)
+    (text,) = [line for line in one.said.splitlines() if line.startswith("TIMES ")]
+    report = {row["func"]: row for row in lines("report", one.path, kind="latency")}
+    compared = 0
+    for func, calls in json.loads(text.removeprefix("TIMES ")).items():
+        for what in calls[0]:
+            if not what.startswith("waits."):
+                continue
+            low, high = (sum(call[what][at] for call in calls) for at in (0, 1))
+            tolerance = max(200_000 * len(calls), low // 20)
+            assert low - tolerance <= spent(report[func], what, go) <= high + tolerance, (func, what)
+            compared += 1
+    assert 9 < compared
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_explained_wakers_are_the_programs_own(build: Build, tmp_path: Path, go: str) -> None:
+    """A worker waits for its spawner, which is in no call but main.spawner, and then for a timer."""
+    one = made(build, tmp_path / "r", "lifecycle", go)
+    text = next(line for line in one.said.splitlines() if line.startswith("LIVES "))
+    wakers = {life["Goid"]: life["Waker"] for life in json.loads(text.removeprefix("LIVES "))}
+    rows = [
+        json.loads(row)
+        for row in told("explain", one.path, "--slowest", "20", "-f", "main.worker", "--json").splitlines()
+    ]
+    calls = {row["id"]: row for row in rows if row["type"] == "call" and row["func"] == "main.worker"}
+    assert set(wakers) == {call["goid"] for call in calls.values()}
+    for id, call in calls.items():
+        waits = [
+            row for row in rows if row["type"] == "stay" and row["call"] == id and row["state"] == "waiting"
+        ]
+        assert ["chan receive", "sleep"] == [row["reason"] for row in waits]
+        received, slept = waits
+        assert wakers[call["goid"]] == received["waker"]["goid"]
+        assert ["main.spawner"] == received["waker"]["calls"]
+        assert slept["waker"] is None
+        assert received["ended"] and slept["ended"]
+        assert {row["reason"]: row["ns"] for row in waits} == call["waits"]
+        # the spawner slept for 2 ms meanwhile, and did nothing else worth mentioning
+        meanwhile = received["waker"]["spent_ns"]
+        assert received["ns"] >= sum(meanwhile.values())
+        assert "sleep" == max(meanwhile, key=lambda what: meanwhile[what])
+        told_of = told("explain", one.path, "--call", str(id)).decode()
+        assert f"goroutine {wakers[call['goid']]}" in told_of and "main.spawner" in told_of
+
+
+@pytest.mark.parametrize("go", VERSIONS)
+def test_players_wait_for_each_other(build: Build, tmp_path: Path, go: str) -> None:
+    """Of four pairs, who wakes a player is its partner; its stays are its waits, to the nanosecond."""
+    one = made(build, tmp_path / "r", "pingpong", go, "--states")
+    command = ("explain", one.path, "--slowest", "8", "-f", "main.play", "--limit", "1000000")
+    rows = [json.loads(row) for row in told(*command, "--json").splitlines()]
+    calls = {row["id"]: row for row in rows if row["type"] == "call"}
+    assert 8 == len(calls)
+    partner = {}
+    for id, call in calls.items():
+        waits = [
+            row for row in rows if row["type"] == "stay" and row["call"] == id and row["state"] == "waiting"
+        ]
+        sums: Counter[str] = Counter()
+        for row in waits:
+            sums[row["reason"]] += row["ns"]
+        assert call["waits"] == sums
+        wakers = Counter(row["waker"]["goid"] for row in waits if row["waker"])
+        partner[call["goid"]] = wakers.most_common(1)[0][0]
+        assert set(wakers) <= {partner[call["goid"]], 1}  # main begins the play
+        assert wakers[1] <= 1
+        for row in waits:
+            if row["waker"] and row["waker"]["goid"] != 1:
+                assert "main.play" == row["waker"]["calls"][-1]
+    assert all(partner[partner[goid]] == goid for goid in partner)
