@@ -11,15 +11,23 @@ from urllib.parse import unquote
 
 import click
 
+from undergo.cli.recordings import opened
 from undergo.errors import UsageError
 from undergo.exports.output import STDOUT, placed, readable, written
-from undergo.recording.reader import Recordings, open_recordings
+from undergo.recording.reader import Recordings
 from undergo.recording.tables import TABLES
 
 FORMATS: Final = (
     "perfetto", "pprof", "flamegraph", "folded", "speedscope", "chrome", "otlp", "parquet", "csv",
 )  # fmt: skip
 _BINARY = ("perfetto", "pprof", "parquet")
+_TIMELINES = ("perfetto", "chrome", "otlp")  # of which it is known how far they are
+_MERGED = "shown together, below `(more callers)`"
+#: Formats whose readers cannot do with any number of levels, and what becomes of the deeper ones.
+_NESTED: Final = {
+    "perfetto": "not drawn, for Perfetto nests no more than 512",
+    **dict.fromkeys(("pprof", "flamegraph", "folded", "speedscope"), _MERGED),
+}
 _MEMORY = "200MB"  # of what a stretch of the timeline or the sums by path take
 
 
@@ -82,22 +90,24 @@ def command(
     """
     if format in _BINARY and output == STDOUT and sys.stdout.isatty():
         raise UsageError(f"{format} is not for terminals", "-o FILE says where to write it")
-    opened = open_recordings(recordings, _MEMORY)
-    from undergo.exports.loss import notes
+    from undergo.exports.loss import notes, too_deep
+    from undergo.exports.timeline import DEEPEST
 
-    with readable():
-        said = notes(opened)
+    with opened(recordings, _MEMORY, tell=format not in _TIMELINES) as read, readable():
+        said = notes(read)
+        if format in _NESTED:
+            said += too_deep(read, DEEPEST, _NESTED[format])
         for line in said:
             print(f"note: {line}", file=sys.stderr)
-        row = opened.connection.execute(f"select count(*) from {table}").fetchone()
+        row = read.connection.execute(f"select count(*) from {table}").fetchone()
         count = row[0] if row else 0
         if not count:
             print(f"note: no rows in {table}: what is written is valid, and empty", file=sys.stderr)
-        _export(opened, format, output, force, said, value, table, endpoint)
+        _export(read, format, output, force, said, value, table, endpoint)
 
 
 def _export(
-    opened: Recordings,
+    read: Recordings,
     format: str,
     output: str,
     force: bool,
@@ -106,18 +116,18 @@ def _export(
     table: str,
     endpoint: str,
 ) -> None:
-    progress = _Progress(opened)
+    progress = _Progress(read)
     if format in ("parquet", "csv"):
         from undergo.exports import tables
 
         with placed(output, force) as path:
-            tables.export(opened, path, format, table)
+            tables.export(read, path, format, table)
         return
     if format == "otlp":
         from undergo.exports import otlp
 
         try:
-            said = otlp.export(opened, endpoint, _headers(os.environ), progress)
+            said = otlp.export(read, endpoint, _headers(os.environ), progress)
         finally:
             progress.done()
         for line in said:
@@ -127,13 +137,13 @@ def _export(
         if format == "perfetto":
             from undergo.exports import perfetto
 
-            perfetto.export(opened, out, notes, progress)
+            perfetto.export(read, out, notes, progress)
         elif format == "chrome":
             from undergo.exports import chrome
 
-            chrome.export(opened, out, notes, progress)
+            chrome.export(read, out, notes, progress)
         else:
-            _summed(opened, format, out, notes, value)
+            _summed(read, format, out, notes, value)
     progress.done()
 
 
@@ -144,12 +154,12 @@ def _headers(environment: Mapping[str, str]) -> dict[str, str]:
     return {key.strip(): unquote(value.strip()) for key, _, value in pairs}
 
 
-def _summed(opened: Recordings, format: str, out: BinaryIO, notes: list[str], value: str) -> None:
+def _summed(read: Recordings, format: str, out: BinaryIO, notes: list[str], value: str) -> None:
     """The formats of times by call path."""
     from undergo.exports import flamegraph, folded, pprof, speedscope
     from undergo.exports.stacks import stacks
 
-    found = stacks(opened)
+    found = stacks(read)
     if found.negative:
         what = "1 call path has" if found.negative == 1 else f"{found.negative:,} call paths have"
         notes = [
@@ -163,13 +173,13 @@ def _summed(opened: Recordings, format: str, out: BinaryIO, notes: list[str], va
                 f"nothing is known of {value}",
                 "these calls were recorded without their split; try --value wall",
             )
-        folded.export(found, opened.names, out, value)
+        folded.export(found, out, value)
     elif format == "pprof":
-        pprof.export(found, opened, out, notes)
+        pprof.export(found, read, out, notes)
     elif format == "speedscope":
-        speedscope.export(found, opened, out, notes)
+        speedscope.export(found, read, out, notes)
     else:
-        flamegraph.export(found, opened, out, notes)
+        flamegraph.export(found, read, out, notes)
 
 
 class _Progress:
@@ -177,12 +187,12 @@ class _Progress:
 
     _EVERY = 0.2  # s
 
-    def __init__(self, opened: Recordings) -> None:
+    def __init__(self, read: Recordings) -> None:
         self._count = 0
         self._next = time.monotonic() + 2
         tables = ("calls", "states", "births") if sys.stderr.isatty() else ()
         self._whole = sum(
-            opened.connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables
+            read.connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables
         )
         self._said = False
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,14 +31,11 @@ _ISSUES = 3  # that are shown in full
 
 
 @contextmanager
-def opened(paths: Sequence[str]) -> Iterator[Recordings]:
-    """The recordings, read as one. A terminal hears how far a long query is. Raises RecordingError."""
-    recordings = open_recordings(paths, MEMORY)
-    # Made when it is needed, and gone with the connection; DuckDB's own choice is the working directory.
-    scratch = os.path.join(tempfile.gettempdir(), f"undergo-{os.getpid()}")
-    recordings.connection.execute(f"set temp_directory = {_quoted(scratch)}")
+def opened(paths: Sequence[str], memory: str = MEMORY, *, tell: bool = True) -> Iterator[Recordings]:
+    """The recordings, read as one. `tell` a terminal how far a long query is. Raises RecordingError."""
+    recordings = open_recordings(paths, memory)
     done = threading.Event()
-    if sys.stderr.isatty():
+    if tell and sys.stderr.isatty():
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
         yield recordings
@@ -50,7 +45,7 @@ def opened(paths: Sequence[str]) -> Iterator[Recordings]:
         raise
     finally:
         done.set()
-        recordings.connection.close()
+        recordings.close()
 
 
 def _tell_progress(recordings: Recordings, done: threading.Event) -> None:
@@ -98,7 +93,3 @@ def say_recorded_ledger(recordings: Recordings, as_json: bool, style: Palette) -
 
 def _note(text: str, sgr: str, style: Palette) -> None:
     print(style.paint(sgr, f"note: {text}"), file=sys.stderr)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -14,11 +14,11 @@ VALUES: Final = ("wall", "running", "descheduled", "syscall", "runnable", "waiti
 _AT_ONCE: Final = 10_000  # lines
 
 
-def export(found: Stacks, names: Sequence[str], out: BinaryIO, value: str) -> None:
+def export(found: Stacks, out: BinaryIO, value: str) -> None:
     """Writes the lines of what is not zero: ns, or the number of calls."""
     lines: list[str] = []
     values = values_of(found, value).tolist()
-    for node, stack in enumerate(_texts(found, [folded(name) for name in names])):
+    for node, stack in enumerate(_texts(found, [folded(name) for name in found.names])):
         if not values[node]:
             continue
         lines.append(f"{stack} {values[node]}\n")
@@ -44,6 +44,5 @@ def folded(name: str) -> str:
 def _texts(found: Stacks, names: Sequence[str]) -> Iterator[str]:
     texts: list[str] = []
     for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
-        name = names[func] if func >= 0 else "(callers lost)"
-        texts.append(name if parent < 0 else f"{texts[parent]};{name}")
+        texts.append(names[func] if parent < 0 else f"{texts[parent]};{names[func]}")
         yield texts[-1]

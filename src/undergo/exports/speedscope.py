@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from undergo.exports.folded import VALUES, values_of
-from undergo.exports.stacks import LOST, Stacks
+from undergo.exports.stacks import Stacks
 from undergo.recording.reader import Recordings
 
 _AT_ONCE: Final = 10_000  # stacks
@@ -20,8 +20,9 @@ _AT_ONCE: Final = 10_000  # stacks
 
 def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence[str]) -> None:
     """Writes the file; it has no place for notes but its name."""
-    rows = recordings.connection.execute("select name, file, line from functions order by func").fetchall()
-    frames = [_frame(*row) for row in rows] + [{"name": LOST}]
+    rows = recordings.connection.execute("select file, line from functions order by func").fetchall()
+    places = [*rows, *[("", 0)] * (len(found.names) - len(rows))]
+    frames = [_frame(name, *place) for name, place in zip(found.names, places, strict=True)]
     title = ", ".join(path.rstrip("/").rpartition("/")[2] for path in recordings.paths)
     title = " · ".join([title, *notes])
     # profiles are many times as large as all else, and are written one after the other
@@ -32,7 +33,7 @@ def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence
     }
     head |= {"activeProfileIndex": 0, "shared": {"frames": frames}}
     out.write(_json(head)[:-1] + b',"profiles":[')
-    stacks = _stacks(found, len(frames) - 1)
+    stacks = _stacks(found)
     first = True
     for value in VALUES:
         weights = values_of(found, value)
@@ -61,11 +62,10 @@ def _profile(out: BinaryIO, value: str, weights: list[int], stacks: Sequence[str
     out.write(b"]}")
 
 
-def _stacks(found: Stacks, lost: int) -> list[str]:
+def _stacks(found: Stacks) -> list[str]:
     """The frames of each node, outermost first, as JSON has them between its brackets."""
     stacks: list[str] = []
-    for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
-        frame = func if func >= 0 else lost
+    for parent, frame in zip(found.parent.tolist(), found.func.tolist(), strict=True):
         stacks.append(str(frame) if parent < 0 else f"{stacks[parent]},{frame}")
     return stacks
 
