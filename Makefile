@@ -59,12 +59,20 @@ endef
 
 .PHONY: test
 test: install ## Run the tests (those of the live kernel need root)
+	@$(BIN)/python tools/prometheus.py
 	@$(call pytest,$(GO_TEST),$(TESTS))
 
 .PHONY: matrix
 matrix: export UNDERGO_MATRIX = all
 matrix: install ## Run the tests with every Go minor version from 1.19 to 1.27
+	@$(BIN)/python tools/prometheus.py
 	@$(call pytest,$(GO_MATRIX),$(TESTS))
+
+# PySpark is 490 MB and wants Java 17, so it stays out of .venv.
+.PHONY: fleet
+fleet: install ## Ask the same questions of DuckDB and of Spark (needs Java; takes PySpark from PyPI)
+	test -d .cache/spark/pyspark || $(BIN)/python -m pip install --quiet --target .cache/spark 'pyspark>=4,<5'
+	PYTHONPATH=.cache/spark $(BIN)/python -m pytest tests/unit/analysis/test_spark.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: export UNDERGO_FUZZ_EXAMPLES = $(FUZZ_EXAMPLES)

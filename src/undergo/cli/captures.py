@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,7 @@ from undergo.plan.ops import MOST
 from undergo.plan.paths import Subject, find_path
 from undergo.plan.probe_plan import CookieFlag, Issue, ProbePlan
 from undergo.views.call_values import CallValues
+from undergo.views.style import escape
 
 capture_options = chain(
     click.option("--args", "with_args", is_flag=True, help="show what calls are given"),
@@ -199,9 +201,14 @@ def capture_all(
                 )
             capture = capture_of(known, limits, replace(own, paths=paths.of(known, own.paths)))
             found[function.id] = capture, known.types, runtimes[index]
-            left_out = sum(each.left_out for each in (capture.entry, capture.exit) if each)
+            left_out: Counter[str] = Counter()
+            for each in (capture.entry, capture.exit):
+                left_out.update(each.left_out if each else {})
             if left_out:
-                why = f"{left_out} parts of its arguments or results are too many for one event and left out"
+                parts = ", ".join(
+                    f"{count} of {escape(name) or 'others'}" for name, count in left_out.most_common(5)
+                )
+                why = f"parts of its arguments or results are too many for one event and left out: {parts}"
                 issues.append(Issue(function.function.name, "too large", why))
         told.append(replace(plan, issues=(*plan.issues, *issues)))
     paths.check()

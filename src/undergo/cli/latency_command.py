@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +19,8 @@ from undergo.cli.described import (
     label_option,
     sig_option,
 )
+from undergo.cli.latency_output import JsonOutput, TextOutput
+from undergo.cli.latency_rows import LatencyRows
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
     Stopper,
@@ -35,19 +36,18 @@ from undergo.cli.run import (
     session,
     slots_of,
 )
-from undergo.cli.targets import Targets, requested
-from undergo.events.calls import Call, Latency
-from undergo.events.decode import CallDecoder, epoch_offset, latencies, still_open
-from undergo.events.row_values import FUNCTION, row_values
-from undergo.kernel.session import OpenFrame, Session, Wanted
+from undergo.cli.scrapes import listen_for_scrapes, prometheus_option, scrapes
+from undergo.cli.targets import requested
+from undergo.events.calls import Call
+from undergo.events.decode import CallDecoder, epoch_offset, still_open
+from undergo.kernel.session import Wanted
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
-from undergo.plan.probe_plan import ProbePlan
-from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
-from undergo.views.histogram import histogram
-from undergo.views.latency import SORT_KEYS, latency_table, value_text
-from undergo.views.style import Palette, escape, palette
-from undergo.views.timeline import Timeline
+from undergo.views.latency import SORT_KEYS
+from undergo.views.style import palette
+
+if TYPE_CHECKING:
+    from undergo.exports.endpoint import Address
 
 
 @click.command("latency")
@@ -67,6 +67,7 @@ from undergo.views.timeline import Timeline
     help="the last calls of all programs on one axis of time; on for several programs of -c",
 )
 @click.option("--histogram", "with_histogram", is_flag=True, help="a histogram per function below the table")
+@prometheus_option
 def command(
     request: Request,
     split: bool,
@@ -79,6 +80,7 @@ def command(
     sort: str,
     timeline: bool | None,
     with_histogram: bool,
+    address: Address | None,
 ) -> None:
     """Sum up, in the kernel, how long the calls of the functions you name take, and where that time went.
 
@@ -90,10 +92,14 @@ def command(
       undergo latency -p 4711 -f main.handle --by req.URL.Path --sort p99
       undergo latency -p 4711 -f main.handle --by 'label("tenant")' --label op=read
       undergo latency -f @sql --histogram -- ./batch input.txt
+      undergo latency -p 4711 --prometheus :9464     for Prometheus, until Ctrl-C; see docs/prometheus.md
       undergo latency -c undergo.yaml                several programs: a table each, and one timeline
     """
     style = palette(request.color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
+        listener = None
+        if address and not request.dry_run:
+            listener = stack.enter_context(listen_for_scrapes(address))
         targets, plans = requested(stack, request, CLOCK_ROLES if split else FRAME_ROLES, default=True)
         if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
@@ -115,107 +121,56 @@ def command(
             keys=(keys := key_all(plans, described, by_text)),
             max_keys=max_keys,
         )
-        stopper, out, offset = Stopper(), sys.stdout.buffer, epoch_offset()
-        tables = _Tables(targets, plans, names, style, sort, with_histogram)
-        picture = Timeline(names, programs_of(targets, plans), style)
-        again = ""
-
-        def show(running: Session, frames: tuple[OpenFrame, ...], *, final: bool) -> int:
-            nonlocal again
-            rows = list(latencies(running.latencies(), frames, reasons if split else None))
-            ended = sum(row.calls - row.open for row in rows)
-            values = row_values(running.key_values(), rows, keys) if keys else {}
-            if request.as_json:
-                text = "".join(
-                    jsonlines.latency(
-                        row, names[row.func & FUNCTION], (by_text, values[row.func]) if by_text else None
-                    )
-                    for row in rows
-                )
-            else:
-                shown = {
-                    func: f"{names[func & FUNCTION]} {by_text}={value_text(value)}"
-                    for func, value in values.items()
-                }
-                table = tables.lines(rows, final, shown)
-                table += ["", *picture.lines(tables.width)] if timeline and not final else []
-                text = again + "".join(line + "\n" for line in table)
-                # on a terminal the next table takes this one's place
-                again = f"\x1b[{len(table)}F\x1b[J" if sys.stdout.isatty() else "\n"
-            jsonlines.write_batch(out, text)
-            return ended
-
+        output: JsonOutput | TextOutput = (
+            JsonOutput(names, by_text)
+            if request.as_json
+            else TextOutput(
+                targets,
+                plans,
+                names,
+                style,
+                by_text=by_text,
+                sort=sort,
+                timeline=timeline,
+                with_histogram=with_histogram,
+            )
+        )
+        stopper, offset = Stopper(), epoch_offset()
         with session(targets, plans, wanted) as running:
             announce(targets, plans, request.as_json, style)
-            due = time.monotonic_ns() + (interval or 0)
             decoder = CallDecoder(offset, reasons, running.dtype("waits_record"))
-            call_lines = jsonlines.CallLines(names)
+            rows = LatencyRows(running, reasons if split else None, keys)
 
             def drain() -> None:
                 if timeline:
-                    calls = [record for record in decoder.feed(running.read()) if isinstance(record, Call)]
-                    picture.feed(calls)
-                    if request.as_json:
-                        jsonlines.write_batch(out, call_lines.batch(calls))
+                    output.calls([call for call in decoder.feed(running.read()) if isinstance(call, Call)])
+
+            due = time.monotonic_ns() + (interval or 0)
 
             def each() -> bool:
                 nonlocal due
                 drain()
                 if interval and time.monotonic_ns() >= due:
                     due += interval
-                    show(running, tuple(running.open_frames()), final=False)
+                    output.rows(rows.read(running.open_frames()), final=False)
                 return True
 
-            follow(running, targets, stopper, request.duration, each)
+            with ExitStack() as meanwhile:
+                if listener:
+                    own = LatencyRows(running, reasons if split else None, keys)
+                    programs = programs_of(targets, plans)
+                    meanwhile.enter_context(
+                        scrapes(listener, running, own, names, programs, by=bool(keys), style=style)
+                    )
+                follow(running, targets, stopper, request.duration, each)
             ending = end(running, targets)
             drain()
-            ended = show(running, ending.frames, final=True)
-            if timeline and not request.as_json:
-                missed = ended - picture.seen
-                picture.feed(still_open(ending.frames, ending.at, offset, ending.died, reasons))
-                text = "".join(line + "\n" for line in ["", *picture.lines(tables.width, missed)])
-                jsonlines.write_batch(out, text)
+            last = rows.read(ending.frames)
+            output.rows(last, final=True)
+            if timeline:
+                ended = sum(row.calls - row.open for row in last.rows)
+                output.end(ended, still_open(ending.frames, ending.at, offset, ending.died, reasons))
             row = account(running, ending, aggregated=True)
             say_notes(running, request.as_json, style)
         say_ledger(row, request.as_json, style)
         leave(targets, stack)
-
-
-class _Tables:
-    """One table per program."""
-
-    def __init__(
-        self,
-        targets: Targets,
-        plans: Sequence[ProbePlan],
-        names: Mapping[int, str],
-        style: Palette,
-        sort: str,
-        with_histogram: bool,
-    ) -> None:
-        self._titles = [escape(executable.display) for executable in targets.executables]
-        self._plans, self._names, self._style = plans, names, style
-        self._sort, self._with_histogram = sort, with_histogram
-        self.width = shutil.get_terminal_size((120, 40)).columns
-
-    def lines(self, rows: Sequence[Latency], final: bool, more: Mapping[int, str]) -> list[str]:
-        """All tables; histograms only below the last. `more` are names of rows that have one of their own."""
-        found: list[str] = []
-        for title, plan in zip(self._titles, self._plans, strict=True):
-            own = {function.id for function in plan.functions}
-            if len(self._plans) > 1:
-                found += [*([""] if found else []), self._style.paint(self._style.strong, f"{title}:")]
-            found += self._one([row for row in rows if row.func & FUNCTION in own], own, final, more)
-        return found
-
-    def _one(
-        self, rows: list[Latency], own: Collection[int], final: bool, more: Mapping[int, str]
-    ) -> list[str]:
-        seen = {row.func & FUNCTION for row in rows}
-        names = {**self._names, **more}
-        unseen = [Latency(0, func, 0, 0, 0, 0, 0, 0, 0, 0, 0, ()) for func in own if func not in seen]
-        lines = list(latency_table([*rows, *unseen], names, self._style, self.width, self._sort))
-        if self._with_histogram and final:
-            for row in rows:
-                lines += ["", *histogram(row, names[row.func], self._style, self.width)]
-        return lines

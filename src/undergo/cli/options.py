@@ -43,6 +43,30 @@ class Duration(click.ParamType[int]):
 
 DURATION = Duration()
 
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes such as 500MB or 1.5GB. Converted to int."""
+
+    name = "size"
+
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Raises click.BadParameter."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b|)", str(value).lower())
+        if not match:
+            self.fail(f"{value} is no size; write 500MB or 2GB", param, ctx)
+        size = round(float(match[1]) * _BYTES[match[2]])
+        if size < self._least:
+            self.fail(f"{value} is too little; {self._least // 10**6} MB is the least", param, ctx)
+        return size
+
+
 _Command = Callable[..., Any]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import click
 import numpy as np
@@ -16,9 +15,10 @@ import numpy.typing as npt
 
 from undergo.cli.captures import capture_all, capture_options
 from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
-from undergo.cli.flight import Books, Flight, check_all_free
-from undergo.cli.options import DURATION, Request, session_options, split_option
+from undergo.cli.flight import Books, Flight, Make, check_all_free
+from undergo.cli.options import DURATION, Request, Size, session_options, split_option
 from undergo.cli.progress import Progress
+from undergo.cli.reading import Reader
 from undergo.cli.recorder import Kept, Straight, meta_of
 from undergo.cli.run import (
     Ending,
@@ -35,45 +35,20 @@ from undergo.cli.run import (
     slots_of,
 )
 from undergo.cli.sources import Sources
-from undergo.cli.targets import requested
-from undergo.cli.until import check_failing, told, until
+from undergo.cli.targets import Targets, requested
+from undergo.cli.until import Until, check_failing, told, until
 from undergo.errors import RecordingError, UsageError
 from undergo.events.decode import epoch_offset, open_records
-from undergo.events.records import counts
-from undergo.events.values import Captured, CaptureDecoder
 from undergo.kernel.session import OpenFrame, Session, Wanted
 from undergo.plan.capture import Asked, Limits
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES, STATE_ROLES
-from undergo.recording.window import Batch, Window
+from undergo.plan.probe_plan import ProbePlan
+from undergo.recording.window import Window
 from undergo.recording.writer import SMALLEST, Writer
 from undergo.views import jsonlines
-from undergo.views.capture_rows import capture_rows
 from undergo.views.dry_run import dry_run_lines
-from undergo.views.recording import Recorded, bytes_text, count_text, done
-from undergo.views.style import compact, palette
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes such as 500MB or 1.5GB. Converted to int."""
-
-    name = "size"
-
-    def __init__(self, least: int = 0) -> None:
-        self._least = least
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Raises click.BadParameter."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b|)", str(value).lower())
-        if not match:
-            self.fail(f"{value} is no size; write 500MB or 2GB", param, ctx)
-        size = round(float(match[1]) * _UNITS[match[2]])
-        if size < self._least:
-            self.fail(f"{value} is too little; {bytes_text(self._least)} is the least", param, ctx)
-        return size
+from undergo.views.recording import count_text, done
+from undergo.views.style import Palette, compact, palette
 
 
 @click.command("record")
@@ -157,6 +132,7 @@ def command(
     fills up, the next command that reads the recording brings it to its end.
     """
     style = palette(request.color, sys.stderr.isatty(), os.environ)
+    to = _Output(output, force, rotate, window, window_memory, keep)
     with ExitStack() as stack:
         roles = (CLOCK_ROLES if split else FRAME_ROLES) | (STATE_ROLES if states else frozenset())
         targets, plans = requested(stack, request, roles, default=True)
@@ -164,26 +140,21 @@ def command(
             shown = palette(request.color, sys.stdout.isatty(), os.environ)
             click.echo("\n".join(dry_run_lines(plans, shown)), color=True)
             return
-        if window is None and (until_texts or keep > 1):
-            raise UsageError("--until and --keep are about the flight recorder", "--window 30s makes it one")
-        if window is not None and rotate is not None:
-            raise UsageError(
-                "--window and --rotate exclude each other", "a window is bound by --window-memory"
-            )
+        to.check(until_texts)
         awaited = until(until_texts, plans)
-        check_all_free(output, keep, force=force)
         described = describe_all(targets, plans, written)
         names = {each.id: each.function.name for plan in plans for each in plan.functions}
+        asked = Asked(with_args, with_results, with_labels, with_stacks, paths)
         captures, plans = capture_all(
             targets,
             plans,
             described,
             Limits(string_limit, depth_limit, elements),
-            Asked(with_args, with_results or bool(awaited.failing), with_labels, with_stacks, paths),
+            replace(asked, results=with_results or bool(awaited.failing)),
             regs=regs,
         )
         check_failing(awaited, captures.plans, names)
-        if not (with_args or with_results or with_labels or with_stacks or paths):
+        if asked == Asked():
             needed = {each: captures.functions[each] for each in awaited.failing}
             captures = replace(captures, functions=needed)
         split = split and can_split(plans)
@@ -199,108 +170,49 @@ def command(
             filters=filter_all(plans, described, filter_text, only_labels),
             captures=captures.plans,
         )
-        asked = {
-            "calls": True,
-            "split": split,
-            "states": states,
-            "args": with_args or bool(paths),
-            "results": with_results or bool(paths),
-            "labels": with_labels,
-            "stacks": with_stacks,
-        }
-        kept = [name for name, is_kept in asked.items() if is_kept]
-        slots, sources = slots_of(targets.executables), Sources(targets.executables, plans)
-        types = {function: types for function, (_, types, _) in captures.functions.items()}
-        started, offset = time.time_ns(), epoch_offset()
-        stopper, progress, recorded = Stopper(), Progress(style), Recorded()
+        kept = _kept(asked, split=split, states=states)
+        told_of = _Told(request.as_json, names, len(names), style)
+        stopper, offset, started = Stopper(), epoch_offset(), time.time_ns()
+
         sink: Straight | Flight
 
         def begin(running: Session) -> None:
+            """Before a command is let go, which would run in vain if nothing can be written."""
             nonlocal sink
             captures.learn_first(running)
-            record, waits = running.dtype("call_record"), running.dtype("waits_record")
-
-            def make(path: str, since: int) -> Writer:
-                meta = meta_of(running, targets, plans, slots, kept, since, offset)
-                return Writer(path, meta, sources, force=force, rotate=rotate)
-
-            def open_now(frames: Sequence[OpenFrame], at: int, died: frozenset[int]) -> npt.NDArray[np.void]:
-                return open_records(frames, at, died, record, waits)
-
-            if window is None:
-                sink = Straight(make(output, started), open_now)
-                return
-            since = time.monotonic_ns()
-            books = Books(lambda: account(running, Ending(0, (), frozenset()), aggregated=False))
-            memory = Window(window, window_memory, since)
-            sink = Flight(memory, awaited, make, books, open_now, output, keep, window, offset)
-
-        def tell(made: Sequence[Kept]) -> None:
-            for one in made:
-                progress.clear()
-                if request.as_json:
-                    row = one.recorded
-                    line = jsonlines.recording(one.path, row.calls, row.changes, row.births, one.size)
-                    jsonlines.write_batch(sys.stdout.buffer, line)
-                    continue
-                functions = sum(len(plan.functions) for plan in plans)
-                if one.why is not None:
-                    why = one.why if isinstance(one.why, str) else told(one.why, names)
-                    print(style.paint(style.warm, why), file=sys.stderr)
-                caveats = []
-                if one.gone:
-                    caveats.append(f"the oldest {count_text(one.gone, 'segment')} gave way to the newest")
-                if one.crowded:
-                    caveats.append("--window-memory had no room for all of --window")
-                text = done(one.path, one.recorded, functions, one.wall_ns, one.size, caveats, style)
-                print("\n".join(text), file=sys.stderr, flush=True)
+            make = _maker(to, running, targets, plans, kept, offset)
+            sink = to.sink(running, make, awaited, offset, started)
 
         with session(targets, plans, wanted, begin) as running:
             announce(targets, plans, request.as_json, style)
-            if window is not None and not request.as_json:
-                text = f"keeping the last {compact(window)}; kill -USR1 {os.getpid()} writes them"
-                print(style.paint(style.dim, text), file=sys.stderr, flush=True)
-            decoder = CaptureDecoder(captures.functions, running.dtype("capture_record"))
-
-            def read() -> tuple[Batch, Sequence[Captured]]:
-                nonlocal recorded
-                records, lines = running.read(), b""
-                captured: Sequence[Captured] = ()
-                if captures.functions:
-                    # read after the calls, they hold what belongs to them
-                    captured = list(decoder.feed(running.read_captures()))
-                    # results that were read only to see whether calls failed are not kept
-                    wanted_results = with_results or bool(paths)
-                    chosen = (one for one in captured if wanted_results or not one.at_exit)
-                    lines = capture_rows(chosen, types)
-                    captures.learn(running)
-                recorded += Recorded(*counts(records))
-                return Batch(time.monotonic_ns(), records, lines), captured
+            to.say_how(request.as_json, style)
+            reader = Reader(running, captures, results=with_results or bool(paths))
 
             def drain() -> bool:
-                batch, captured = read()
-                going_on = sink.take(batch, captured, running.open_frames, lambda: read()[0])
-                tell(sink.finished())
-                progress.show(recorded, sink.size, running)
+                going_on = sink.take(*reader.read(), running.open_frames, lambda: reader.read()[0])
+                told_of.tell(sink.finished())
+                told_of.progress.show(reader.recorded, sink.size, running)
                 return going_on
 
             failure = None
             try:
-                follow(running, targets, stopper, request.duration, drain)
+                follow(running, targets, stopper, request.duration, drain, lambda: reader.busy)
             except RecordingError as error:
                 failure = error
             ending = end(running, targets)
             row = account(running, ending, aggregated=False)
             try:
-                sink.end(read()[0], ending.frames, ending.at, ending.died)
+                while failure is None and reader.busy:
+                    drain()
+                sink.end(reader.read()[0], ending.frames, ending.at, ending.died)
             except RecordingError as error:
                 failure = failure or error
             row = sink.ledger(row)
-            progress.clear()
-            say_notes(running, request.as_json, style)
+            told_of.progress.clear()
+            say_notes(running, request.as_json, style, reader.lost)
         try:
             sink.close(row, ending.at + offset)
-            tell(sink.finished(wait=True))
+            told_of.tell(sink.finished(wait=True))
         except RecordingError as error:
             failure = failure or error
         if not sink.made and not request.as_json:
@@ -309,3 +221,109 @@ def command(
         if failure is not None:
             raise failure
         leave(targets, stack)
+
+
+def _kept(asked: Asked, *, split: bool, states: bool) -> list[str]:
+    """What meta.json says is in a recording."""
+    is_kept = {
+        "calls": True,
+        "split": split,
+        "states": states,
+        "args": asked.args or bool(asked.paths),
+        "results": asked.results or bool(asked.paths),
+        "labels": asked.labels,
+        "stacks": asked.stacks,
+    }
+    return [name for name, is_there in is_kept.items() if is_there]
+
+
+def _maker(
+    to: _Output,
+    running: Session,
+    targets: Targets,
+    plans: Sequence[ProbePlan],
+    kept: Sequence[str],
+    offset: int,
+) -> Make:
+    """What makes a recording at a place, of what came since a time."""
+    slots, sources = slots_of(targets.executables), Sources(targets.executables, plans)
+
+    def make(path: str, since: int) -> Writer:
+        meta = meta_of(running, targets, plans, slots, kept, since, offset)
+        return Writer(path, meta, sources, force=to.force, rotate=to.rotate)
+
+    return make
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """Where recordings go, and how much of what comes. Sizes in bytes, `window` in ns."""
+
+    path: str
+    force: bool
+    rotate: int | None
+    window: int | None
+    window_memory: int
+    keep: int
+
+    def check(self, until_texts: Sequence[str]) -> None:
+        """Raises UsageError for what does not go together, RecordingError for places that are taken."""
+        if self.window is None and (until_texts or self.keep > 1):
+            raise UsageError("--until and --keep are about the flight recorder", "--window 30s makes it one")
+        if self.window is not None and self.rotate is not None:
+            raise UsageError(
+                "--window and --rotate exclude each other", "a window is bound by --window-memory"
+            )
+        check_all_free(self.path, self.keep, force=self.force)
+
+    def sink(
+        self, running: Session, make: Make, awaited: Until, offset: int, started: int
+    ) -> Straight | Flight:
+        """To the disk at once, or to memory; `started` in ns since the epoch."""
+        record, waits = running.dtype("call_record"), running.dtype("waits_record")
+
+        def open_now(frames: Sequence[OpenFrame], at: int, died: frozenset[int]) -> npt.NDArray[np.void]:
+            return open_records(frames, at, died, record, waits)
+
+        if self.window is None:
+            return Straight(make(self.path, started), open_now)
+        books = Books(lambda: account(running, Ending(0, (), frozenset()), aggregated=False))
+        memory = Window(self.window, self.window_memory, time.monotonic_ns())
+        return Flight(memory, awaited, make, books, open_now, self.path, self.keep, self.window, offset)
+
+    def say_how(self, as_json: bool, style: Palette) -> None:
+        """How to have the window written."""
+        if self.window is not None and not as_json:
+            text = f"keeping the last {compact(self.window)}; kill -USR1 {os.getpid()} writes them"
+            print(style.paint(style.dim, text), file=sys.stderr, flush=True)
+
+
+class _Told:
+    """What is said of recordings, while they are made and when they are there."""
+
+    def __init__(self, as_json: bool, names: Mapping[int, str], functions: int, style: Palette) -> None:
+        self.progress = Progress(style)
+        self._as_json, self._names, self._functions, self._style = as_json, names, functions, style
+
+    def tell(self, made: Sequence[Kept]) -> None:
+        """These were completed."""
+        for one in made:
+            self.progress.clear()
+            if self._as_json:
+                row = one.recorded
+                line = jsonlines.recording(one.path, row.calls, row.changes, row.births, one.size)
+                jsonlines.write_batch(sys.stdout.buffer, line)
+            else:
+                print("\n".join(self._lines(one)), file=sys.stderr, flush=True)
+
+    def _lines(self, one: Kept) -> list[str]:
+        style, why, caveats = self._style, [], []
+        if one.why is not None:
+            why = [
+                style.paint(style.warm, one.why if isinstance(one.why, str) else told(one.why, self._names))
+            ]
+        if one.gone:
+            caveats.append(f"the oldest {count_text(one.gone, 'segment')} gave way to the newest")
+        if one.crowded:
+            caveats.append("--window-memory had no room for all of --window")
+        return why + done(one.path, one.recorded, self._functions, one.wall_ns, one.size, caveats, style)

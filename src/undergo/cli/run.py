@@ -136,8 +136,12 @@ def follow(
     stopper: Stopper,
     duration: int | None,
     each: Callable[[], bool],
+    busy: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Calls `each` at least every 100 ms until it returns False, time is up, Ctrl-C, or the targets ended."""
+    """Calls `each` at least every 100 ms until it returns False, time is up, Ctrl-C, or the targets ended.
+
+    While there is more to do than that, as `busy` says, it is called at once.
+    """
     poll = select.poll()
     for descriptor in open_session.filenos():
         poll.register(descriptor, select.POLLIN)
@@ -150,11 +154,12 @@ def follow(
         poll.register(descriptor, select.POLLIN)
     deadline = time.monotonic_ns() + duration if duration is not None else None
     while stopper.stopped is None:
-        wait = POLL_NS
+        wait = 0 if busy() else POLL_NS
         if deadline is not None:
-            wait = min(wait, deadline - time.monotonic_ns())
-            if wait <= 0:
+            left = deadline - time.monotonic_ns()
+            if left <= 0:
                 return
+            wait = min(wait, left)
         for descriptor, _ in poll.poll(-(-wait // 1_000_000)):
             if descriptor in alive:
                 alive.discard(descriptor)
@@ -226,8 +231,8 @@ def announce(targets: Targets, plans: Sequence[ProbePlan], as_json: bool, style:
     print(style.paint(style.dim, text), file=sys.stderr, flush=True)
 
 
-def say_notes(open_session: Session, as_json: bool, style: Palette) -> None:
-    """What had to be made good, and what was lost beside calls."""
+def say_notes(open_session: Session, as_json: bool, style: Palette, values_lost: int = 0) -> None:
+    """What had to be made good, and what was lost beside calls; `values_lost` on our side."""
     notes = []
     if repairs := open_session.clock_repairs():
         text = (
@@ -235,7 +240,7 @@ def say_notes(open_session: Session, as_json: bool, style: Palette) -> None:
             " call; the clocks were set right by the scheduler's own books"
         )
         notes.append(Issue("", "clock repaired", text))
-    if lost := open_session.captures_lost():
+    if lost := open_session.captures_lost() + values_lost:
         text = (
             f"the arguments or results of {lost:,} calls had no room; trace fewer functions, or use --filter"
         )

@@ -82,6 +82,7 @@ class Latency:
     split: Split | None = None  # of the calls that ended; None: no clocks were kept
     unsplit: int = 0  # calls whose transitions were lost: in the figures above, not in `split`
     unsplit_ns: int = 0  # their wall time
+    goexits: int | None = None  # calls that ended by runtime.Goexit; None: not counted apart
 
 
 @dataclass(frozen=True, slots=True)

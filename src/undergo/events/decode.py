@@ -219,9 +219,23 @@ def latencies(
             split=_summed(values["spent"], reasons),
             unsplit=int(values["unsplit"].sum()),
             unsplit_ns=int(values["unsplit_sum"].sum()),
+            goexits=ends[ENDS.index("goexit")],
         )
     for (pid, func), still in open_calls.items():
-        yield Latency(pid, func, still, 0, still, 0, 0, 0, 0, 0, 0, ())
+        yield Latency(pid, func, still, 0, still, 0, 0, 0, 0, 0, 0, (), goexits=0)
+
+
+def is_whole(values: npt.NDArray[np.void], *, split: bool) -> bool:
+    """Whether no CPU was adding a call to this row (struct latency per CPU) while it was read.
+
+    Then its parts agree: as many ends as calls in buckets and, if clocks are kept (`split`), all time in some bin.
+    """
+    whole = values["ends"].sum(axis=1) == values["buckets"].sum(axis=1)
+    if split:
+        spent = values["spent"]
+        whole &= spent["bins"].sum(axis=1) + values["unsplit_sum"] == values["sum"]
+        whole &= spent["waits"].sum(axis=1) == spent["bins"][:, -1]
+    return bool(whole.all())
 
 
 def _summed(times: npt.NDArray[np.void], reasons: Sequence[str] | None) -> Split | None:

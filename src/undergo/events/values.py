@@ -178,54 +178,50 @@ class CaptureDecoder:
         self._named: dict[int, tuple[str, ...]] = {}  # by call: what the types of its results are
         places = {name: record.fields[name] for name in record.names or ()} if record.fields else {}
         self._bytes = int(places["bytes"][1])  # where the pieces begin
-        head = [name for name in places if name != "bytes"]
-        self._head: np.dtype[np.void] = np.dtype(
-            {
-                "names": head,
-                "formats": [places[name][0] for name in head],
-                "offsets": [places[name][1] for name in head],
-                "itemsize": self._bytes,
-            }
-        )
+        sizes = [places[name][0].itemsize for name in ("id", "bias", "func", "at_exit", "pieces")]
+        self._head = struct.Struct("<" + "".join({2: "H", 4: "I", 8: "Q"}[size] for size in sizes))
 
     def feed(self, records: Sequence[bytes]) -> Iterator[Captured]:
         """The captures, in the order of the ring."""
         for raw in records:
-            head = np.frombuffer(raw, self._head, 1)[0] if len(raw) >= self._head.itemsize else None
-            if head is None or int(head["func"]) not in self._functions:
+            if len(raw) < self._bytes:
                 continue
-            captures, types, runtime = self._functions[int(head["func"])]
-            capture = captures.exit if head["at_exit"] else captures.entry
-            if capture is None:
+            call, bias, func, at_exit, count = self._head.unpack_from(raw)
+            known = self._functions.get(func)
+            capture = None if known is None else known[0].exit if at_exit else known[0].entry
+            if known is None or capture is None:
                 continue
-            pieces = _pieces(raw[self._bytes :], int(head["pieces"]))
-            values = _Values(pieces, types, runtime, int(head["bias"]))
-            found = tuple(values.argument(reading) for reading in capture.readings)
-            call = int(head["id"])
+            _, types, runtime = known
+            values = _Values(_pieces(raw, self._bytes, count), types, runtime, bias)
+            found = tuple([values.argument(reading) for reading in capture.readings])
             if capture.results_named:
                 self._named[call] = tuple(map(values.type_name, capture.results_named))
                 if len(self._named) > _KEPT:
                     del self._named[next(iter(self._named))]
-            elif head["at_exit"] and call in self._named:
+            elif at_exit and call in self._named:
                 names = self._named.pop(call)
                 found = tuple(_called(one, name) for one, name in zip(found, names, strict=True))
-            labels = tuple(values.labels(capture.labels))
-            stack = tuple(runtime.stack(values.addresses(capture.stack)))
-            yield Captured(call, int(head["func"]), bool(head["at_exit"]), found, labels, stack)
+            labels = tuple(values.labels(capture.labels)) if capture.labels else ()
+            stack = tuple(runtime.stack(values.addresses(capture.stack))) if capture.stack else ()
+            yield Captured(call, func, bool(at_exit), found, labels, stack)
 
 
 def _called(argument: Argument, name: str) -> Argument:
     return replace(argument, type=replace(argument.type, name=name)) if name else argument
 
 
-def _pieces(raw: bytes, count: int) -> list[tuple[PieceState, bytes]]:
-    found, at = [], 0
+_STATES: Final = tuple(PieceState)
+_PIECE: Final = struct.Struct("<II")  # struct piece: length, state
+
+
+def _pieces(raw: bytes, at: int, count: int) -> list[tuple[PieceState, bytes]]:
+    found = []
     for _ in range(count):
         if at + 8 > len(raw):
             break
-        length, state = struct.unpack_from("<II", raw, at)
-        found.append((PieceState(state), raw[at + 8 : at + 8 + length]))
-        at += 8 + (length + 7) // 8 * 8
+        length, state = _PIECE.unpack_from(raw, at)
+        found.append((_STATES[state], raw[at + 8 : at + 8 + length]))
+        at += 8 + (length + 7 & ~7)
     return found
 
 
@@ -244,10 +240,17 @@ class _Values:
         self._own, self._base = own, base
 
     def argument(self, reading: Reading) -> Argument:
-        of = reading.parameter.type
+        of, parts = reading.parameter.type, reading.parts
+        if len(parts) == 1 and reading.named is None and parts[0].piece is not None:
+            # most are in one place as a whole
+            state, data = self._piece(parts[0].piece)
+            begin, end = parts[0].at, parts[0].at + of.size
+            if state == PieceState.READ and end <= len(data) and parts[0].size == of.size:
+                whole = self._value(of, data[begin:end], 0, reading.inside, {})
+                return Argument(reading.parameter.name, of, whole)
         raw = bytearray(of.size)
         missing: dict[int, str] = {}
-        for part in reading.parts:
+        for part in parts:
             if part.piece is None:
                 missing[part.offset] = part.why
                 continue

@@ -100,7 +100,7 @@ class _Parser:
 
     def wrong(self, message: str, at: int | None = None) -> UsageError:
         at = self._at if at is None else at
-        return UsageError(f"--sig: {message}", f"{self._text}\n         {' ' * at}^")
+        return UsageError(f"--sig: {message}", f"{self._text}\n{' ' * at}^")
 
     def _skip(self) -> None:
         while self._at < len(self._text) and self._text[self._at].isspace():

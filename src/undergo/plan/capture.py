@@ -6,7 +6,7 @@ earlier piece points, so what lies near comes first, and where there are too man
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -84,7 +84,8 @@ class Capture:
 
     ops: tuple[Op, ...]
     readings: tuple[Reading, ...]
-    left_out: int = 0  # ops that would have been too many
+    #: ops that would have been too many, by the name of the parameter or result
+    left_out: Mapping[str, int] = field(default_factory=dict)
     interfaces: frozenset[int] = (
         frozenset()
     )  # GoType.runtime_type of the interfaces with methods that are read
@@ -144,7 +145,7 @@ def dynamic_capture(of: GoType, types: Types, limits: Limits, maps: MapLayout) -
     if not _is_direct(of, types) and of.size:
         found = builder.add(Op(OpKind.POINTED, 0, _DATA_WORD, min(of.size, MOST)))
         number, start = found or 0, 0
-    builder.pending.append(_Pending(of, number, _shifted(start), inside, 0, max(limits.depth - 1, 1)))
+    builder.pending.append(_Pending(of, number, _shifted(start), inside, 0, max(limits.depth - 1, 1), ""))
     builder.follow()
     reading = Reading(Parameter("", of), (Part(0, of.size, number, start),), inside)
     return Capture(tuple(builder.ops), (reading,), builder.left_out, frozenset(builder.interfaces))
@@ -169,6 +170,7 @@ class _Pending:
     inside: dict[int, Target]
     base: int  # offset of the value among what `inside` counts from
     depth: int
+    root: str  # the parameter or result that it is a part of
 
 
 @dataclass(slots=True)
@@ -176,7 +178,8 @@ class _Builder:
     of: Subject
     limits: Limits
     ops: list[Op] = field(default_factory=list)
-    left_out: int = 0
+    root: str = ""  # what is being looked at
+    left_out: Counter[str] = field(default_factory=Counter)
     interfaces: set[int] = field(default_factory=set)
     pending: deque[_Pending] = field(default_factory=deque)
 
@@ -221,7 +224,9 @@ class _Builder:
             return self.readings([direct])[0]
         kind, place = resolver.resolve(path)
         inside: dict[int, Target] = {}
-        self.pending.append(_Pending(kind, place.piece, _shifted(place.at), inside, 0, self.limits.depth))
+        self.pending.append(
+            _Pending(kind, place.piece, _shifted(place.at), inside, 0, self.limits.depth, str(path))
+        )
         parts = (Part(0, kind.size, place.piece, place.at),)
         return Reading(Parameter(str(path), kind), parts, inside)
 
@@ -264,7 +269,15 @@ class _Builder:
             )
             if stack is not None and fits:
                 self.pending.append(
-                    _Pending(of, stack, lambda offset: start + offset, inside, 0, self.limits.depth)
+                    _Pending(
+                        of,
+                        stack,
+                        lambda offset: start + offset,
+                        inside,
+                        0,
+                        self.limits.depth,
+                        one.parameter.name,
+                    )
                 )
             return Reading(one.parameter, parts, inside)
         places: dict[int, int] = {}
@@ -275,7 +288,9 @@ class _Builder:
                 continue
             places[piece.offset] = 8 * INTEGER_REGISTERS.index(piece.register)
             parts += (Part(piece.offset, piece.size, REGISTERS, places[piece.offset]),)
-        self.pending.append(_Pending(of, REGISTERS, places.get, inside, 0, self.limits.depth))
+        self.pending.append(
+            _Pending(of, REGISTERS, places.get, inside, 0, self.limits.depth, one.parameter.name)
+        )
         return Reading(one.parameter, parts, inside, in_registers=True)
 
     def named(self, dictionary: Assigned | None, assigned: Sequence[Assigned]) -> list[int | None]:
@@ -294,7 +309,7 @@ class _Builder:
     def add(self, op: Op) -> int | None:
         """The number of the piece it will leave; None if there are too many."""
         if len(self.ops) + 1 >= PIECES:
-            self.left_out += 1
+            self.left_out[self.root] += 1
             return None
         self.ops.append(op)
         return len(self.ops)
@@ -302,6 +317,7 @@ class _Builder:
     def follow(self) -> None:
         """Breadth first: what lies near goes before what lies far."""
         while self.pending:
+            self.root = self.pending[0].root
             self.expand(self.pending.popleft())
 
     def expand(self, value: _Pending) -> None:
@@ -338,6 +354,7 @@ class _Builder:
                 value.inside,
                 value.base + offset,
                 value.depth,
+                value.root,
             )
         )
 
@@ -347,7 +364,7 @@ class _Builder:
         count = self.limits.string if elem.size == 1 else self.limits.elements
         count = min(count, MOST // elem.size)
         if not count:
-            self.left_out += 1
+            self.left_out[self.root] += 1
             return
         op = Op(OpKind.COUNTED, size=count * elem.size, stride=elem.size)
         self.read(value, op, elem, value.depth, 1 if elem.size == 1 else count)
@@ -377,7 +394,7 @@ class _Builder:
         at = 0
         for _ in range(self.limits.elements):
             for each in (slots.keys, slots.elems):
-                part = _Pending(each.type, number, _shifted(at), inside, at, value.depth - 1)
+                part = _Pending(each.type, number, _shifted(at), inside, at, value.depth - 1, value.root)
                 if each.indirect:
                     self.read(part, Op(OpKind.POINTED, size=min(each.type.size, MOST)), each.type, part.depth)
                 else:
@@ -414,7 +431,7 @@ class _Builder:
         for index in range(count):
             start = index * of.size
             if start + of.size <= op.size:
-                self.pending.append(_Pending(of, number, _shifted(start), inside, start, depth))
+                self.pending.append(_Pending(of, number, _shifted(start), inside, start, depth, value.root))
 
 
 def _shifted(start: int) -> Callable[[int], int]:

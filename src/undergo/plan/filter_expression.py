@@ -93,7 +93,7 @@ Expression = Comparison | Not | Both
 def wrong(text: str, at: int, message: str, option: str = "--filter") -> UsageError:
     """The error with a caret under the mistake."""
     shown = text.replace("\n", " ").replace("\t", " ")
-    return UsageError(f"{option}: {message}", f"{shown}\n         {' ' * at}^")
+    return UsageError(f"{option}: {message}", f"{shown}\n{' ' * at}^")
 
 
 def parse(text: str) -> Expression:

@@ -12,6 +12,7 @@ from tests.recordings import call, ledger, write_recording
 from undergo.analysis.caveats import caveats, recorded_issues, recorded_ledger
 from undergo.analysis.selection import selected
 from undergo.errors import RecordingError, UsageError
+from undergo.recording.lock import Lock
 from undergo.recording.reader import Recordings, open_recordings
 
 CALLS = {"calls": [call(1, 0, 1, 0, 5)]}
@@ -33,7 +34,12 @@ def made(where: Path, tables: Any = CALLS, **more: Any) -> Recordings:
     ],
 )
 def test_what_is_missing_is_said(tmp_path: Path, more: dict[str, Any], kind: str, words: str) -> None:
-    found = caveats(made(tmp_path, **more))
+    meta = dict(more)
+    path = write_recording(tmp_path / "r", ["main.f"], [meta.pop("tables", CALLS)], **meta)
+    lock = Lock(str(path)) if "ended_ns" in more else None  # somebody records it now
+    found = caveats(open_recordings([str(path)]))
+    if lock is not None:
+        lock.give_back(done=True)
     assert [kind] == [issue.kind for issue in found]
     assert words in found[0].message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,30 @@ def test_a_user_without_rights_is_told(build: Build) -> None:
 def test_options_that_cannot_be(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     """What the command line says wrong is told like everything else, with where to look."""
     assert_refused(undergo(*arguments), 2, *words)
+
+
+@pytest.mark.parametrize("address", ["9464", ":x", ":70000", "[::1:9464", "a b:9464", ""])
+def test_an_address_that_is_none(address: str) -> None:
+    """How to write one is said."""
+    assert_refused(undergo("latency", "-p", "1", "--prometheus", address), 2, "ADDR:PORT", ":9464")
+
+
+def test_a_port_that_is_taken() -> None:
+    """Before anything is looked at."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = f":{taken.getsockname()[1]}"
+        assert_refused(undergo("latency", "-p", "1", "--prometheus", at), 2, at, "in use")
+
+
+def test_prometheus_without_its_package(tmp_path: Path) -> None:
+    """What to install is said."""
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    line = [sys.executable, "-m", "undergo.cli.main", "latency", "-p", "1", "--prometheus", ":0"]
+    done = subprocess.run(
+        line, capture_output=True, text=True, timeout=LIMIT, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert_refused(done, 2, "prometheus-client", "pip install 'undergo[prometheus]'")
 
 
 def test_no_arguments_at_all() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.recordings import Spec, ledger, tables_of, write_recording
 from tests.unit.cli.test_bad_input import assert_refused, undergo
+from undergo.recording.lock import Lock
 
 NAMES = ["main.handle", "main.query", "main.idle"]
 COMMANDS = ["report", "graph", "explain", "sql"]
@@ -156,10 +157,12 @@ def test_what_is_not_whole(command: str, tmp_path: Path) -> None:
     assert "lost 60 of 300 hits (20.0 %): 60 ring full" in done.stderr
     assert "the 3 oldest segments" in done.stderr
     open_ended = made(tmp_path / "open", ended_ns=None, ledger=None)
+    lock = Lock(open_ended)  # somebody records it now
     assert "is not closed" in undergo(command, open_ended).stderr
     rows = lines_of(command, open_ended, "--json")
     assert ("issue", "not closed") == (rows[-2]["type"], rows[-2]["kind"])
     assert ("ledger", None) == (rows[-1]["type"], rows[-1]["hits"])
+    lock.give_back(done=True)
 
 
 @pytest.mark.parametrize(

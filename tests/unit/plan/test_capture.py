@@ -80,7 +80,7 @@ def test_elements_have_a_limit() -> None:
     ops = captured([ARRAY], limits=Limits(elements=2)).ops
     assert Op(OpKind.STACK, size=144) == ops[0]
     assert [(1, 0), (1, 16)] == [(op.origin, op.at) for op in ops[1:]]
-    assert 1 == captured([STRINGS], limits=Limits(elements=0)).left_out
+    assert {"p0": 1} == captured([STRINGS], limits=Limits(elements=0)).left_out
 
 
 def test_maps_and_channels_are_only_measured() -> None:
@@ -114,15 +114,15 @@ def test_what_is_too_large_is_left_out() -> None:
     entry = captured([INT, BIG])
     assert [MOST] == [op.size for op in entry.ops]
     assert [(None, "too large")] == [(part.piece, part.why) for part in entry.readings[1].parts]
-    assert 1 == captured([BIGS]).left_out
+    assert {"p0": 1} == captured([BIGS]).left_out
 
 
 def test_no_more_ops_than_pieces() -> None:
     """The far ends are left out and counted; every op reads from a piece before its own."""
     entry = captured([ARRAY] * 7, limits=Limits(elements=64))
-    assert (0, 7 * 9 + 1) == (entry.left_out, len(entry.ops))
+    assert ({}, 7 * 9 + 1) == (entry.left_out, len(entry.ops))
     entry = captured([STRINGS] * 3, limits=Limits(elements=64))
-    assert (PIECES - 1, 3 * 65 - (PIECES - 1)) == (len(entry.ops), entry.left_out)
+    assert (PIECES - 1, {"p1": 4, "p2": 64}) == (len(entry.ops), entry.left_out)
     assert [(OpKind.COUNTED, 0)] * 3 == [(op.kind, op.origin) for op in entry.ops[:3]]
     for ops in (entry.ops, captured([NODE] * 4, limits=Limits(depth=8)).ops):
         assert all(op.origin <= number for number, op in enumerate(ops))
@@ -131,7 +131,7 @@ def test_no_more_ops_than_pieces() -> None:
 def test_what_has_no_size_is_not_read() -> None:
     """Nor are slices of it."""
     entry = captured([EMPTY, EMPTIES])
-    assert ((), 0, ()) == (entry.ops, entry.left_out, entry.readings[0].parts)
+    assert ((), {}, ()) == (entry.ops, entry.left_out, entry.readings[0].parts)
 
 
 def test_type_parameters_are_named_by_the_dictionary() -> None:

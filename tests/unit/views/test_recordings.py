@@ -115,6 +115,8 @@ def test_recorded_values() -> None:
             Captured("argument", "id", "string", '"A"', '"A"'), Captured("argument", "", "int", "3", "3"),
             Captured("result", "", "int", "1", "1"), Captured("result", "err", "error", "null", "nil"),
             Captured("label", "user", "string", '"x"', '"x"'),
+            Captured("frame", "main.g", "", "null", "main.g (m.go:3)"),
+            Captured("frame", "main.main", "", "null", "main.main (m.go:9)"),
         ],
         2: [Captured("result", "", "string", '"x"', '"\x1b[2J"')],
     }  # fmt: skip
@@ -131,7 +133,12 @@ def test_recorded_values() -> None:
     assert {
         "args": [{"name": "id", "type": "string", "value": "A"}, {"name": "", "type": "int", "value": 3}],
         "results": [{"name": "", "type": "int", "value": 1}, {"name": "err", "type": "error", "value": None}],
+        "labels": {"user": "x"},
+        "stack": ["main.g (m.go:3)", "main.main (m.go:9)"],
     } == values.members(1, 7)
+    assert ' [user="x"]' == values.labels(1)
+    assert ["main.g (m.go:3)"] == values.stack(1, "main.main")
+    assert ("", []) == (values.labels(2), values.stack(2))
     assert {"args": None, "results": None} == values.members(3, 7)
 
 
