@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from undergo.analysis.ask import BIN_COLUMNS, ask
 from undergo.analysis.latencies import latencies
-from undergo.analysis.selection import labels, only
+from undergo.analysis.selection import only
 from undergo.events.calls import Latency
 from undergo.recording.reader import Recordings
 
@@ -80,7 +80,7 @@ def changes(recordings: Recordings, before: int, functions: Sequence[int] | None
     found = [latencies(recordings, functions=functions, of=side) for side in sides]
     sums = [dict(zip(one.funcs, one.rows, strict=True)) for one in found]
     slices = [_slices(recordings, side, functions) for side in sides]
-    names = labels(recordings)
+    names = recordings.labels
     rows = []
     for pair in _pairs(recordings, sums[0], sums[1]):
         old, new = (

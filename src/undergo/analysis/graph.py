@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from undergo.analysis.ask import ask
 from undergo.analysis.queries import BY_PATH
-from undergo.analysis.selection import labels
 from undergo.events.calls import Split
 from undergo.recording.reader import Recordings
 
@@ -102,7 +101,7 @@ class _Nodes(dict[int, _Node | None]):
 
 def _place(recordings: Recordings, top: _Node, functions: Collection[int] | None) -> _Nodes:
     """Makes a node for each way that functions were called: paths of several recordings may share one."""
-    top.names = labels(recordings)
+    top.names = recordings.labels
     nodes = _Nodes()
     lost = _Node(CALLER_LOST, names=top.names)
     nodes.lost = top if functions is not None else lost

@@ -8,7 +8,7 @@ from typing import Any
 
 from undergo.analysis.ask import ask
 from undergo.analysis.queries import BY_FUNCTION, CAPTURED, ORDER, By, Queries
-from undergo.analysis.selection import labels, only
+from undergo.analysis.selection import only
 from undergo.errors import UsageError
 from undergo.events.calls import Latency, Split
 from undergo.events.row_values import Rest, RowValue
@@ -56,7 +56,7 @@ def latencies(
         if counted:
             row = replace(row, histogram=_buckets(counted.get(key, ())))
         rows.append(row)
-    names = labels(recordings)
+    names = recordings.labels
     if by.kind == "callpath":
         called: tuple[RowValue, ...] = _path_labels(recordings, names, [key[1] for key in keys])
     elif by.kind in ("process", "goroutine"):

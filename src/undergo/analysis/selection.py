@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
-from undergo.analysis.ask import ask
 from undergo.errors import UsageError
 from undergo.plan.patterns import compile_pattern, nothing_matches
 from undergo.recording.reader import Recordings
@@ -44,14 +42,3 @@ def _hint(recordings: Recordings) -> str:
 def only(column: str, functions: Sequence[int] | None) -> str:
     """A condition that `column` is one of the functions."""
     return "true" if functions is None else f"{column} in ({', '.join(map(str, functions))})"
-
-
-def labels(recordings: Recordings) -> tuple[str, ...]:
-    """The functions' names by func; with their program where two programs have one of that name."""
-    count = Counter(recordings.names)
-    programs: dict[int, str] = {}
-    if len(count) < len(recordings.names):
-        programs = dict(ask(recordings, "select func, program from functions"))
-    return tuple(
-        f"{programs[func]}: {name}" if count[name] > 1 else name for func, name in enumerate(recordings.names)
-    )

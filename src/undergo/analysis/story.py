@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from undergo.analysis.ask import ask
-from undergo.analysis.selection import labels
 from undergo.analysis.trees import Recorded, Tree, tree, with_waits
 from undergo.recording.reader import Recordings
 
@@ -63,7 +62,7 @@ def story(recordings: Recordings, root: Recorded, most: int) -> Story:
 
 
 def _callers(recordings: Recordings, id: int) -> tuple[str, ...]:
-    names = labels(recordings)
+    names = recordings.labels
     rows = ask(recordings, "select path, parent, func from paths")
     known = {path: (parent, func) for path, parent, func in rows}
     at = ask(recordings, "select path from calls where id = ?", [id])[0][0]
@@ -146,7 +145,7 @@ def _wakers(recordings: Recordings, root: Recorded, stays: Sequence[_Stay]) -> d
         " where x.start_ns <= w.upto and x.start_ns + x.wall_ns >= w.upto and x.start_ns + x.wall_ns > w.since",
     ):
         within.setdefault(at, []).append((depth, func))
-    names = labels(recordings)
+    names = recordings.labels
     found = {}
     for at, stay in waits:
         known = spent.get(at, {})

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from undergo.analysis.selection import labels, selected
+from undergo.analysis.selection import selected
 from undergo.analysis.story import story
 from undergo.analysis.trees import call_of, captures, having_captures, slowest
 from undergo.cli.options import output_options
@@ -75,16 +75,16 @@ def command(
         trees = [one.tree for one in stories]
         values = RecordedValues(captures(recordings, trees), having_captures(recordings))
         if as_json:
-            calls = jsonlines.CallLines(recordings.names, values)
+            calls = jsonlines.CallLines(recordings.labels, values)
             text = "".join(
                 calls.batch([one.tree.root.call, *one.tree.beneath])
                 + "".join(jsonlines.stay(one.tree.root.call, stay) for stay in one.stays or ())
                 for one in stories
             )
         else:
-            names = labels(recordings)
             told = [
-                "".join(f"{line}\n" for line in story_lines(one, names, values, style)) for one in stories
+                "".join(f"{line}\n" for line in story_lines(one, recordings.labels, values, style))
+                for one in stories
             ]
             text = "\n".join(told) or style.paint(style.dim, "no calls") + "\n"
         jsonlines.write_batch(sys.stdout.buffer, text)

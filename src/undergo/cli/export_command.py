@@ -20,8 +20,14 @@ from undergo.recording.tables import TABLES
 FORMATS: Final = (
     "perfetto", "pprof", "flamegraph", "folded", "speedscope", "chrome", "otlp", "parquet", "csv",
 )  # fmt: skip
-_TIMELINES = ("perfetto", "chrome", "otlp")  # they tell themselves how far they are
 _BINARY = ("perfetto", "pprof", "parquet")
+_TIMELINES = ("perfetto", "chrome", "otlp")  # of which it is known how far they are
+_MERGED = "shown together, below `(more callers)`"
+#: Formats whose readers cannot do with any number of levels, and what becomes of the deeper ones.
+_NESTED: Final = {
+    "perfetto": "not drawn, for Perfetto nests no more than 512",
+    **dict.fromkeys(("pprof", "flamegraph", "folded", "speedscope"), _MERGED),
+}
 _MEMORY = "200MB"  # of what a stretch of the timeline or the sums by path take
 
 
@@ -84,21 +90,24 @@ def command(
     """
     if format in _BINARY and output == STDOUT and sys.stdout.isatty():
         raise UsageError(f"{format} is not for terminals", "-o FILE says where to write it")
-    from undergo.exports.loss import notes
+    from undergo.exports.loss import notes, too_deep
+    from undergo.exports.timeline import DEEPEST
 
-    with opened(recordings, _MEMORY, progress=format not in _TIMELINES) as found, readable():
-        said = notes(found)
+    with opened(recordings, _MEMORY, tell=format not in _TIMELINES) as read, readable():
+        said = notes(read)
+        if format in _NESTED:
+            said += too_deep(read, DEEPEST, _NESTED[format])
         for line in said:
             print(f"note: {line}", file=sys.stderr)
-        row = found.connection.execute(f"select count(*) from {table}").fetchone()
+        row = read.connection.execute(f"select count(*) from {table}").fetchone()
         count = row[0] if row else 0
         if not count:
             print(f"note: no rows in {table}: what is written is valid, and empty", file=sys.stderr)
-        _export(found, format, output, force, said, value, table, endpoint)
+        _export(read, format, output, force, said, value, table, endpoint)
 
 
 def _export(
-    recordings: Recordings,
+    read: Recordings,
     format: str,
     output: str,
     force: bool,
@@ -107,18 +116,18 @@ def _export(
     table: str,
     endpoint: str,
 ) -> None:
-    progress = _Progress(recordings)
+    progress = _Progress(read)
     if format in ("parquet", "csv"):
         from undergo.exports import tables
 
         with placed(output, force) as path:
-            tables.export(recordings, path, format, table)
+            tables.export(read, path, format, table)
         return
     if format == "otlp":
         from undergo.exports import otlp
 
         try:
-            said = otlp.export(recordings, endpoint, _headers(os.environ), progress)
+            said = otlp.export(read, endpoint, _headers(os.environ), progress)
         finally:
             progress.done()
         for line in said:
@@ -128,13 +137,13 @@ def _export(
         if format == "perfetto":
             from undergo.exports import perfetto
 
-            perfetto.export(recordings, out, notes, progress)
+            perfetto.export(read, out, notes, progress)
         elif format == "chrome":
             from undergo.exports import chrome
 
-            chrome.export(recordings, out, notes, progress)
+            chrome.export(read, out, notes, progress)
         else:
-            _summed(recordings, format, out, notes, value)
+            _summed(read, format, out, notes, value)
     progress.done()
 
 
@@ -145,12 +154,12 @@ def _headers(environment: Mapping[str, str]) -> dict[str, str]:
     return {key.strip(): unquote(value.strip()) for key, _, value in pairs}
 
 
-def _summed(recordings: Recordings, format: str, out: BinaryIO, notes: list[str], value: str) -> None:
+def _summed(read: Recordings, format: str, out: BinaryIO, notes: list[str], value: str) -> None:
     """The formats of times by call path."""
     from undergo.exports import flamegraph, folded, pprof, speedscope
     from undergo.exports.stacks import stacks
 
-    found = stacks(recordings)
+    found = stacks(read)
     if found.negative:
         what = "1 call path has" if found.negative == 1 else f"{found.negative:,} call paths have"
         notes = [
@@ -164,13 +173,13 @@ def _summed(recordings: Recordings, format: str, out: BinaryIO, notes: list[str]
                 f"nothing is known of {value}",
                 "these calls were recorded without their split; try --value wall",
             )
-        folded.export(found, recordings.names, out, value)
+        folded.export(found, out, value)
     elif format == "pprof":
-        pprof.export(found, recordings, out, notes)
+        pprof.export(found, read, out, notes)
     elif format == "speedscope":
-        speedscope.export(found, recordings, out, notes)
+        speedscope.export(found, read, out, notes)
     else:
-        flamegraph.export(found, recordings, out, notes)
+        flamegraph.export(found, read, out, notes)
 
 
 class _Progress:
@@ -178,12 +187,12 @@ class _Progress:
 
     _EVERY = 0.2  # s
 
-    def __init__(self, recordings: Recordings) -> None:
+    def __init__(self, read: Recordings) -> None:
         self._count = 0
         self._next = time.monotonic() + 2
         tables = ("calls", "states", "births") if sys.stderr.isatty() else ()
         self._whole = sum(
-            recordings.connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables
+            read.connection.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables
         )
         self._said = False
 

@@ -23,12 +23,17 @@ from undergo.views.graph import graph_lines
 from undergo.views.style import palette
 
 _MIN_SHARE = 0.5
+_LEVELS, _MOST_LEVELS = 40, 500  # for people, and for programs: a path has the names of all its callers
 
 
 @click.command("graph")
 @recordings_argument
 @functions_option
-@click.option("--depth", type=click.IntRange(1), help="only this many levels")
+@click.option(
+    "--depth",
+    type=click.IntRange(1),
+    help=f"only this many levels  [default: {_LEVELS}; with --json {_MOST_LEVELS}]",
+)
 @click.option(
     "--min-share",
     type=click.FloatRange(0, 100),
@@ -55,6 +60,8 @@ def command(
     SELF is the time that is in no other recorded function called from there.
     """
     style = palette(color, sys.stdout.isatty(), os.environ)
+    if depth is None:
+        depth = _MOST_LEVELS if as_json else _LEVELS
     if min_share is None:
         min_share = 0 if as_json else _MIN_SHARE
     with opened(paths) as recordings:

@@ -33,11 +33,11 @@ _ISSUES = 3  # that are shown in full
 
 
 @contextmanager
-def opened(paths: Sequence[str], memory: str = MEMORY, progress: bool = True) -> Iterator[Recordings]:
-    """The recordings, read as one. A terminal hears how far a long query is, if `progress`. Raises RecordingError."""
+def opened(paths: Sequence[str], memory: str = MEMORY, *, tell: bool = True) -> Iterator[Recordings]:
+    """The recordings, read as one. `tell` a terminal how far a long query is. Raises RecordingError."""
     recordings = open_recordings(paths, memory)
     done = threading.Event()
-    if progress and sys.stderr.isatty():
+    if tell and sys.stderr.isatty():
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
         with _ctrl_c(recordings) as pressed:
@@ -49,7 +49,7 @@ def opened(paths: Sequence[str], memory: str = MEMORY, progress: bool = True) ->
                 raise
     finally:
         done.set()
-        recordings.connection.close()
+        recordings.close()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 
 from undergo.analysis.latencies import Latencies, latencies
 from undergo.analysis.queries import parse_by
-from undergo.analysis.selection import labels, selected
+from undergo.analysis.selection import selected
 from undergo.analysis.trees import Tree, as_records, captures, having_captures, slowest, tree, with_waits
 from undergo.cli.options import output_options
 from undergo.cli.recordings import (
@@ -119,7 +119,7 @@ def _show(
         text = "".join(
             jsonlines.latency(
                 row,
-                recordings.names[func],
+                recordings.labels[func],
                 (str(found.by), found.values[row.func]) if found.values else None,
             )
             for row, func in zip(found.rows, found.funcs, strict=True)
@@ -152,12 +152,11 @@ def _show_slowest(
     )
     values = RecordedValues(captures(recordings, trees), having_captures(recordings))
     if as_json:
-        lines = jsonlines.CallLines(recordings.names, values)
+        lines = jsonlines.CallLines(recordings.labels, values)
         text = "".join(lines.batch([one.root.call, *one.beneath]) for one in trees)
     else:
-        names = labels(recordings)
         several = len({call.pid for one in trees for call in (one.root.call,)}) > 1
-        shown = [_tree(one, names, values, several, style) for one in trees]
+        shown = [_tree(one, recordings.labels, values, several, style) for one in trees]
         text = "\n".join("".join(line + "\n" for line in lines) for lines in shown)
         text = text or "no calls\n"
     jsonlines.write_batch(sys.stdout.buffer, text)

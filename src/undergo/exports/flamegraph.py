@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from undergo.exports.stacks import LOST, Stacks
+from undergo.exports.stacks import Stacks
 from undergo.exports.timeline import BINS
 from undergo.recording.reader import Recordings
 from undergo.views.style import escape
@@ -67,7 +67,7 @@ def _about(recordings: Recordings, title: str, notes: Sequence[str]) -> dict[str
 
 def _data(found: Stacks, recordings: Recordings) -> dict[str, object]:
     used, func = np.unique(found.func, return_inverse=True)
-    names = [escape(recordings.names[at]) if at >= 0 else LOST for at in used.tolist()]
+    names = [escape(found.names[at]) for at in used.tolist()]
     columns = {"parent": found.parent, "func": func, "calls": found.calls, "wall": found.wall}
     columns |= {name.removesuffix("_ns"): found.bins[:, at] for at, name in enumerate(BINS)}
     columns |= {"unsplit": found.unsplit}

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from undergo.exports.stacks import LOST, Ints, Stacks
+from undergo.exports.stacks import Ints, Stacks
 from undergo.exports.timeline import BINS
 from undergo.views.style import escape
 
@@ -16,11 +16,11 @@ VALUES: Final = ("wall", "running", "descheduled", "syscall", "runnable", "waiti
 _AT_ONCE: Final = 10_000  # lines
 
 
-def export(found: Stacks, names: Sequence[str], out: BinaryIO, value: str) -> None:
+def export(found: Stacks, out: BinaryIO, value: str) -> None:
     """Writes the lines of what is not zero: ns, or the number of calls."""
     lines: list[str] = []
     values = values_of(found, value).tolist()
-    for node, stack in enumerate(_texts(found, [folded(name) for name in names])):
+    for node, stack in enumerate(_texts(found, [folded(name) for name in found.names])):
         if not values[node]:
             continue
         lines.append(f"{stack} {values[node]}\n")
@@ -51,8 +51,7 @@ def _texts(found: Stacks, names: Sequence[str]) -> Iterator[str]:
     texts: dict[int, str] = {}
     rows = zip(found.parent.tolist(), found.func.tolist(), last.tolist(), strict=True)
     for node, (parent, func, until) in enumerate(rows):
-        name = names[func] if func >= 0 else LOST
-        text = name if parent < 0 else f"{texts[parent]};{name}"
+        text = names[func] if parent < 0 else f"{texts[parent]};{names[func]}"
         if until >= 0:
             texts[node] = text
         if parent >= 0 and last[parent] == node:

@@ -40,6 +40,14 @@ def loss_of(meta: Meta) -> list[str]:
     return lines
 
 
+def too_deep(recordings: Recordings, most: int, what: str) -> list[str]:
+    """A line about the calls that have more callers than `most`, and `what` becomes of them; none if there are none."""
+    row = recordings.connection.execute(f"select count(*) from calls where depth > {most}").fetchone()
+    count = row[0] if row else 0
+    calls = "1 call has" if count == 1 else f"{count:,} calls have"
+    return [f"{calls} more than {most} callers: {what}"] if count else []
+
+
 def notes(recordings: Recordings) -> list[str]:
     """What to know of all of them: losses, and calls that had not ended."""
     several = len(recordings.metas) > 1

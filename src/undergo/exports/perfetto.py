@@ -13,6 +13,7 @@ import numpy as np
 from undergo.exports import protobuf as pb
 from undergo.exports.timeline import (
     BINS,
+    DEEPEST,
     ENDINGS,
     Events,
     Ints,
@@ -70,7 +71,7 @@ class _Trace:
         if any("states" in meta.kept for meta in self.recordings.metas):
             self._births()
             self._states()
-        for some in events(ahead(calls(self.recordings)), self.processes):
+        for some in events(ahead(calls(self.recordings, deepest=DEEPEST)), self.processes):
             self._calls(some)
             self.progress(len(some.calls))
         self._flush(b"")

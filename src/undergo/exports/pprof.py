@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from undergo.exports import protobuf as pb
-from undergo.exports.stacks import LOST, Ints, Stacks
+from undergo.exports.stacks import Ints, Stacks, depths_of
 from undergo.recording.reader import Recordings
 
 _BINS: Final = ("cpu", "descheduled", "syscall", "runnable", "wait")
@@ -66,13 +66,12 @@ class _Profile:
     def _functions(self) -> None:
         """A function is a location too: places within functions are not recorded."""
         rows = self.recordings.connection.execute("select func, name, file, line from functions").fetchall()
-        used = set(np.unique(self.found.func).tolist())
-        lost = [(-1, LOST, "", 0)]
-        for func, name, file, line in rows + lost:
-            if func not in used:
-                continue
-            id = func + 2  # 0 means none, and LOST is the first
-            fields = pb.number(1, id) + pb.number(2, self._string(name)) + pb.number(3, self._string(name))
+        about = {func: row for func, *row in rows}
+        for func in np.unique(self.found.func).tolist():
+            label = self.found.names[func]
+            name, file, line = about.get(func, (label, "", 0))
+            id = func + 1  # 0 means none
+            fields = pb.number(1, id) + pb.number(2, self._string(label)) + pb.number(3, self._string(name))
             if file:
                 fields += pb.number(4, self._string(file))
             self.out.write(pb.data(_FUNCTION, fields + (pb.number(5, line) if line else b"")))
@@ -100,7 +99,7 @@ class _Profile:
 
     def _rows(self, nodes: Ints, values: Ints, labels: Ints | None) -> None:
         """Samples with the stacks of nodes; those of one depth have one shape, and are made at once."""
-        depths = self._depths()[nodes]
+        depths = depths_of(self.found.parent)[nodes]
         key = self._string(_LABEL)
         for depth in np.unique(depths).tolist():
             all_of = np.flatnonzero(depths == depth)
@@ -109,19 +108,10 @@ class _Profile:
                 at = nodes[some]
                 locations: list[pb.Part] = []
                 for _ in range(depth + 1):  # the leaf comes first
-                    locations.append(pb.column(self.found.func[at] + 2))
+                    locations.append(pb.column(self.found.func[at] + 1))
                     at = self.found.parent[at]
                 parts = pb.nested(1, locations)
                 parts += pb.nested(2, [pb.column(values[some, index]) for index in range(values.shape[1])])
                 if labels is not None:
                     parts += pb.nested(3, [pb.number(1, key), *pb.number_column(2, labels[some])])
                 self.out.write(pb.rows(len(some), pb.nested(_SAMPLE, parts)).tobytes())
-
-    def _depths(self) -> Ints:
-        parent = self.found.parent
-        depths = np.zeros(len(parent), np.int64)
-        at = parent.copy()
-        while (above := at >= 0).any():
-            depths[above] += 1
-            at = np.where(above, parent[at], -1)
-        return depths

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from undergo.exports.folded import VALUES, values_of
-from undergo.exports.stacks import LOST, Ints, Stacks
+from undergo.exports.stacks import Ints, Stacks
 from undergo.recording.reader import Recordings
 
 _AT_ONCE: Final = 50_000  # numbers
@@ -21,8 +21,9 @@ _AT_ONCE: Final = 50_000  # numbers
 
 def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence[str]) -> None:
     """Writes the file; it has no place for notes but its name."""
-    rows = recordings.connection.execute("select name, file, line from functions order by func").fetchall()
-    frames = [_frame(*row) for row in rows] + [{"name": LOST}]
+    rows = recordings.connection.execute("select file, line from functions order by func").fetchall()
+    places = [*rows, *[("", 0)] * (len(found.names) - len(rows))]
+    frames = [_frame(name, *place) for name, place in zip(found.names, places, strict=True)]
     title = ", ".join(path.rstrip("/").rpartition("/")[2] for path in recordings.paths)
     title = " · ".join([title, *notes])
     # profiles are many times as large as all else, and are written one after the other
@@ -33,7 +34,7 @@ def export(found: Stacks, recordings: Recordings, out: BinaryIO, notes: Sequence
     }
     head |= {"activeProfileIndex": 0, "shared": {"frames": frames}}
     out.write(_json(head)[:-1] + b',"profiles":[')
-    stacks = _Stacks(found, len(frames) - 1)
+    stacks = _Stacks(found)
     first = True
     for value in VALUES:
         weights = values_of(found, value)
@@ -73,11 +74,11 @@ def _profile(out: BinaryIO, value: str, weights: Ints, stacks: _Stacks) -> None:
 class _Stacks:
     """The frames of each node, outermost first, as JSON has them: `[0,1],[0,2]` and so on."""
 
-    def __init__(self, found: Stacks, lost: int) -> None:
+    def __init__(self, found: Stacks) -> None:
         text, begins = bytearray(), array("q", [0])
         for parent, func in zip(found.parent.tolist(), found.func.tolist(), strict=True):
             callers = text[begins[parent] : begins[parent + 1] - 2] + b"," if parent >= 0 else b"["
-            text += callers + b"%d]," % (func if func >= 0 else lost)
+            text += callers + b"%d]," % func
             begins.append(len(text))
         self.text, self.begins = memoryview(text), begins
 

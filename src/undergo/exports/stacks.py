@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,13 +10,14 @@ import numpy.typing as npt
 
 from undergo.errors import RecordingError
 from undergo.exports.loss import lossy
-from undergo.exports.timeline import BINS, known_functions
+from undergo.exports.timeline import BINS, DEEPEST, known_functions
 from undergo.recording.reader import Recordings
 from undergo.recording.tables import LOST_PATH
 
 Ints = npt.NDArray[np.int64]
 #: What stands for callers that were lost, and for reasons that were.
 LOST: Final = "(callers lost)"
+DEEPER: Final = "(more callers)"
 REASON_LOST: Final = "(reason lost)"
 
 
@@ -25,8 +25,9 @@ REASON_LOST: Final = "(reason lost)"
 class Stacks:
     """A tree of call paths, callers before callees. Times in ns, without those of recorded callees."""
 
+    names: tuple[str, ...]  # of functions, LOST and DEEPER among them
     parent: Ints  # a node; -1: none
-    func: Ints  # -1: LOST
+    func: Ints  # index in `names`
     calls: Ints
     wall: Ints
     bins: Ints  # by node, a column for each of BINS
@@ -42,10 +43,6 @@ class Stacks:
         """Whether any bins are known."""
         return bool(self.bins.any())
 
-    def name(self, node: int, names: Sequence[str]) -> str:
-        """The function of a node."""
-        return names[self.func[node]] if self.func[node] >= 0 else LOST
-
 
 def stacks(recordings: Recordings) -> Stacks:
     """Adds up all calls."""
@@ -56,7 +53,10 @@ def stacks(recordings: Recordings) -> Stacks:
     negative = int((sums < 0).any(axis=1).sum())
     sums = np.maximum(sums, 0)
     waits = _waits(query, tree, sums[:, -1])
-    return Stacks(tree.parent, tree.func, calls, sums[:, 0], sums[:, 2:], sums[:, 1], *waits, negative)
+    names = (*recordings.labels, LOST, DEEPER)
+    named = np.where(tree.func >= 0, tree.func, len(recordings.labels))
+    found = Stacks(names, tree.parent, named, calls, sums[:, 0], sums[:, 2:], sums[:, 1], *waits, negative)
+    return _cut(found, DEEPEST)
 
 
 def _sums(query: _Query, tree: _Tree) -> tuple[Ints, Ints]:
@@ -77,6 +77,59 @@ def _sums(query: _Query, tree: _Tree) -> tuple[Ints, Ints]:
     calls = np.zeros(len(tree.parent), np.int64)
     np.add.at(calls, nodes, np.asarray(own["calls"], np.int64))
     return calls, sums
+
+
+def depths_of(parent: Ints) -> Ints:
+    """How many callers each node has."""
+    depths, at = (parent >= 0).astype(np.int64), parent
+    while (above := at >= 0).any():  # twice as far up each time
+        depths = depths + np.where(above, depths[at], 0)
+        at = np.where(above, at[at], -1)
+    return depths
+
+
+def _cut(found: Stacks, deepest: int) -> Stacks:
+    """The same with at most so many callers each: functions that have more are merged below DEEPER.
+
+    Written out, paths take the square of their depth.
+    """
+    depths = depths_of(found.parent)
+    deep, kept = np.flatnonzero(depths > deepest), np.flatnonzero(depths <= deepest)
+    if not len(deep):
+        return found
+    at = np.where(depths > deepest, found.parent, np.arange(len(depths)))
+    while (at[at] != at).any():
+        at = at[at]
+    merged, which = np.unique(at[deep] * len(found.names) + found.func[deep], return_inverse=True)
+    tops, below = np.unique(merged // len(found.names), return_inverse=True)
+    number = np.empty(len(depths), np.int64)
+    number[kept] = np.arange(len(kept))
+    number[deep] = len(kept) + len(tops) + which
+    count = len(kept) + len(tops) + len(merged)
+
+    def summed(values: Ints) -> Ints:
+        sums = np.zeros((count, *values.shape[1:]), np.int64)
+        np.add.at(sums, number, values)
+        return sums
+
+    parents = found.parent[kept]
+    reasons = len(found.reasons)
+    waits, same = np.unique(number[found.wait_node] * reasons + found.wait_reason, return_inverse=True)
+    wait_ns = np.zeros(len(waits), np.int64)
+    np.add.at(wait_ns, same, found.wait_ns)
+    more_callers = np.full(len(tops), len(found.names) - 1)
+    return replace(
+        found,
+        parent=np.concatenate([np.where(parents >= 0, number[parents], -1), number[tops], len(kept) + below]),
+        func=np.concatenate([found.func[kept], more_callers, merged % len(found.names)]),
+        calls=summed(found.calls),
+        wall=summed(found.wall),
+        bins=summed(found.bins),
+        unsplit=summed(found.unsplit),
+        wait_node=waits // reasons,
+        wait_reason=waits % reasons,
+        wait_ns=wait_ns,
+    )
 
 
 class _Tree:

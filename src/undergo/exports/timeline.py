@@ -16,6 +16,9 @@ from undergo.recording.reader import Recordings
 Ints = npt.NDArray[np.int64]
 ENDINGS: Final = ("return", "panic", "goexit", "died", "open")
 BINS: Final = ("running_ns", "descheduled_ns", "syscall_ns", "runnable_ns", "waiting_ns")
+#: Calls beneath as many callers are shown one by one. Perfetto nests 512 slices, and takes the ends of deeper ones for
+#: those of their callers; flame graphs and stacks get the longer the deeper they are.
+DEEPEST: Final = 500
 CHUNK: Final = 100_000  # rows, about
 _SAMPLE: Final = 1 << 16
 _GOID_BITS: Final = 47
@@ -110,12 +113,13 @@ class Calls:
 _COLUMNS: Final = ("recording", "id", "parent", "func", "path", "pid", "tid", "goid", "depth")
 
 
-def calls(recordings: Recordings, chunk: int = CHUNK) -> Iterator[Calls]:
-    """All calls, once each."""
+def calls(recordings: Recordings, chunk: int = CHUNK, deepest: int | None = None) -> Iterator[Calls]:
+    """All calls, once each; or those of at most so many callers."""
     endings = f"{choice('ending', ENDINGS)} as ending"
     bins = ", ".join(f"coalesce({name}, -1) as {name}" for name in BINS)
+    shown = "calls" if deepest is None else f"(select * from calls where depth <= {deepest})"
     columns = f"{', '.join(_COLUMNS)}, start_ns, wall_ns, {endings}, {bins}"
-    for found, until in _chunks(recordings, "calls", "start_ns", columns, chunk):
+    for found, until in _chunks(recordings, shown, "start_ns", columns, chunk):
         order = np.argsort(found["start_ns"])
         times = found["start_ns"][order]
         same = np.append(times[1:] == times[:-1], False)

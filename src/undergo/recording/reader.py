@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
-import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from undergo.errors import RecordingError
 from undergo.recording.files import segments
 from undergo.recording.meta import Meta, read_meta
 from undergo.recording.repair import repaired
+from undergo.recording.scratch import Scratch
 from undergo.recording.tables import CUMULATIVE, LOST_PATH, TABLES
 
 if TYPE_CHECKING:
@@ -47,7 +46,14 @@ class Recordings:
     paths: tuple[str, ...]
     metas: tuple[Meta, ...]
     names: tuple[str, ...]  # of functions, by func
+    labels: tuple[str, ...]  # the same, with their program where two programs have one of that name
     connection: duckdb.DuckDBPyConnection
+    scratch: Scratch
+
+    def close(self) -> None:
+        """Gives back what reading them takes."""
+        self.connection.close()
+        self.scratch.give_back()
 
 
 def _to_stderr(text: str) -> None:
@@ -66,12 +72,13 @@ def open_recordings(
     if len(paths) > _MOST:
         raise RecordingError(f"{len(paths):,} recordings are too many; {_MOST:,} can be read as one")
     metas = tuple(repaired(path, read_meta(path), say) for path in paths)
-    scratch = _scratch()
-    connection = duckdb.connect(
-        config={"memory_limit": memory, "preserve_insertion_order": "false", "temp_directory": scratch}
-    )
-    if scratch:
-        weakref.finalize(connection, shutil.rmtree, scratch, ignore_errors=True)
+    scratch = Scratch()
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory,
+        "preserve_insertion_order": "false",
+        "temp_directory": scratch.path,
+    }
+    connection = duckdb.connect(config=config)
     functions = _Functions(metas)
     connection.execute(
         "create table functions (func INTEGER, name VARCHAR, program VARCHAR, file VARCHAR, line INTEGER)"
@@ -93,18 +100,7 @@ def open_recordings(
             _view(connection, table, [each[table] for each in files], shifts)
     except duckdb.Error as error:
         raise RecordingError(f"{', '.join(paths)}: damaged: {str(error).splitlines()[0]}") from None
-    return Recordings(tuple(paths), metas, tuple(row[1] for row in functions.rows), connection)
-
-
-def _scratch() -> str:
-    """A folder of nobody else's for what does not fit into memory; "": there is none, and memory has to do.
-
-    DuckDB's own choice is the working directory, or what others could have made before.
-    """
-    try:
-        return tempfile.mkdtemp(prefix="undergo-")
-    except OSError:
-        return ""
+    return Recordings(tuple(paths), metas, *functions.called(), connection, scratch)
 
 
 def _files(directory: str) -> dict[str, list[str]]:
@@ -159,6 +155,12 @@ class _Functions:
                 seen.add(number)
                 own.append(number)
             self.numbers.append(own)
+
+    def called(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The names, and the labels, by common number."""
+        count = Counter(name for _, name, *_ in self.rows)
+        labels = (f"{program}: {name}" if count[name] > 1 else name for _, name, program, *_ in self.rows)
+        return tuple(name for _, name, *_ in self.rows), tuple(labels)
 
 
 def _view(

@@ -18,6 +18,7 @@ from undergo.recording.files import CAPTURES, UNFINISHED, raw_path, remove_raw, 
 from undergo.recording.meta import Meta
 from undergo.recording.paths import Paths
 from undergo.recording.raw import STRUCTS, dtype_of
+from undergo.recording.scratch import Scratch
 from undergo.recording.tables import TABLES
 
 if TYPE_CHECKING:
@@ -60,12 +61,16 @@ class Converter:
         self._place_of: dict[tuple[int, int, int], int] = {}  # -1: not known
         self._early = _no_waits()
         self.last_ns = meta.started_ns  # the last time that any record tells, since the epoch
-        config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": _MEMORY, "threads": 1}
+        self._scratch = Scratch()
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": _MEMORY, "threads": 1, "temp_directory": self._scratch.path
+        }  # fmt: skip
         self._database: duckdb.DuckDBPyConnection = duckdb.connect(config=config)
 
     def close(self) -> None:
         """Gives the database's memory back."""
         self._database.close()
+        self._scratch.give_back()
 
     def restore(self) -> None:
         """Goes on where the last segment on disk ended. Raises OSError or duckdb.Error."""

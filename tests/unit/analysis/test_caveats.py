@@ -10,7 +10,7 @@ import pytest
 
 from tests.recordings import call, ledger, write_recording
 from undergo.analysis.caveats import caveats, recorded_issues, recorded_ledger
-from undergo.analysis.selection import labels, selected
+from undergo.analysis.selection import selected
 from undergo.errors import RecordingError, UsageError
 from undergo.recording.lock import Lock
 from undergo.recording.reader import Recordings, open_recordings
@@ -103,4 +103,4 @@ def test_labels_name_the_program_where_they_must(tmp_path: Path) -> None:
     meta["executables"] += [meta["executables"][0] | {"path": "/bin/store"}]
     meta["functions"] += [{"name": "main.f", "executable": 1, "file": "", "line": 0}]
     (path / "meta.json").write_text(json.dumps(meta))
-    assert ("shop: main.f", "main.g", "store: main.f") == labels(open_recordings([str(path)]))
+    assert ("shop: main.f", "main.g", "store: main.f") == open_recordings([str(path)]).labels

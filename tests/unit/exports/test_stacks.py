@@ -26,7 +26,7 @@ def table(found: Stacks) -> dict[str, tuple[int, ...]]:
     texts: list[str] = []
     rows = {}
     for node, parent in enumerate(found.parent):
-        texts.append((f"{texts[parent]};" if parent >= 0 else "") + found.name(node, ["a", "b"]))
+        texts.append((f"{texts[parent]};" if parent >= 0 else "") + found.names[found.func[node]])
         row = (found.calls[node], found.wall[node], *found.bins[node], found.unsplit[node])
         if any(row):
             rows[texts[node]] = tuple(map(int, row))
@@ -112,9 +112,9 @@ def test_paths_that_were_lost(tmp_path: Path) -> None:
     for node in range(len(found.parent)):
         if found.calls[node]:
             parent = found.parent[node]
-            above = f"{found.name(parent, ['a', 'b'])};" if parent >= 0 else ""
+            above = f"{found.names[found.func[parent]]};" if parent >= 0 else ""
             row = (int(found.calls[node]), int(found.wall[node]), int(found.bins[node, 4]))
-            shown.setdefault(above + found.name(node, ["a", "b"]), []).append(row)
+            shown.setdefault(above + found.names[found.func[node]], []).append(row)
     assert {"a": [(1, 45, 0)], f"{LOST};b": [(1, 5, 0), (1, 50, 8)], f"{LOST};a": [(1, 3, 0)]} == shown
     assert [8] == list(waits(found).values())
 

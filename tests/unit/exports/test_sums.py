@@ -26,7 +26,7 @@ LEFT = 10**9 - 60  # what the call of goroutine 3, which never ends, has
 
 def lines(path: Path, value: str) -> list[str]:
     opened, out = open_recordings([str(path)]), io.BytesIO()
-    folded.export(stacks(opened), opened.names, out, value)
+    folded.export(stacks(opened), out, value)
     return out.getvalue().decode().splitlines()
 
 
