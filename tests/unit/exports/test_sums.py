@@ -169,15 +169,30 @@ chromium = shutil.which("chromium") or shutil.which("google-chrome")
 def test_a_browser_draws_the_flame_graph(which: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Its script runs to its end, under its own security policy, and shows what there is."""
     (tmp_path / "page.html").write_text(page(request.getfixturevalue(which)))
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    shown_by = browse(tmp_path)
+    assert re.search(r'<html lang="en"[^>]* data-drawn="\d+"', shown_by)
+    shown = "5 calls" if which == "recording" else "no calls were recorded"
+    assert shown in shown_by
+    assert "lost &lt;b&gt;3" in shown_by
+    if which == "recording":
+        found = re.search(r'id="found"[^>]*>([^<]*)<', browse(tmp_path, "#search=charge"))
+        assert found is not None
+        assert found[1].endswith("% in 1 frame")
+        nothing = re.search(r'id="found"[^>]*>([^<]*)<', browse(tmp_path, "#search=nowhere"))
+        assert nothing is not None
+        assert "nothing found" == nothing[1]
+
+
+def browse(where: Path, after: str = "") -> str:
+    """What page.html has become once its script has run."""
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={where}/profile"]
+    page_at = f"file://{where}/page.html{after}"
     done = subprocess.run(
-        [str(chromium), *options, "--virtual-time-budget=2000", "--dump-dom", f"file://{tmp_path}/page.html"],
+        [str(chromium), *options, "--virtual-time-budget=2000", "--dump-dom", page_at],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert re.search(r'<html lang="en"[^>]* data-drawn="\d+"', done.stdout), done.stderr[-2000:]
-    shown = "5 calls" if which == "recording" else "no calls were recorded"
-    assert shown in done.stdout
-    assert "lost &lt;b&gt;3" in done.stdout
+    assert done.stdout, done.stderr[-2000:]
+    return done.stdout
