@@ -408,10 +408,11 @@ def test_players_wait_for_each_other(build: Build, tmp_path: Path, go: str) -> N
             sums[row["reason"]] += row["ns"]
         assert call["waits"] == sums
         wakers = Counter(row["waker"]["goid"] for row in waits if row["waker"])
-        partner[call["goid"]] = wakers.most_common(1)[0][0]
-        assert set(wakers) <= {partner[call["goid"]], 1}  # main begins the play
-        assert wakers[1] <= 1
+        assert wakers.pop(1, 0) <= 1  # main begins the play
+        if wakers:  # a pair may begin when time is up
+            (partner[call["goid"]],) = wakers
         for row in waits:
             if row["waker"] and row["waker"]["goid"] != 1:
                 assert "main.play" == row["waker"]["calls"][-1]
-    assert all(partner[partner[goid]] == goid for goid in partner)
+    assert any(other in partner for other in partner.values())
+    assert all(partner.get(other, goid) == goid for goid, other in partner.items())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,40 +38,14 @@ def opened(paths: Sequence[str], memory: str = MEMORY, *, tell: bool = True) -> 
     if tell and sys.stderr.isatty():
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
-        with _ctrl_c(recordings) as pressed:
-            try:
-                yield recordings
-            except Exception:
-                if pressed.is_set():  # what failed is the query that it ended
-                    raise KeyboardInterrupt from None
-                raise
+        yield recordings
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     finally:
         done.set()
         recordings.close()
-
-
-@contextmanager
-def _ctrl_c(recordings: Recordings) -> Iterator[threading.Event]:
-    """Ctrl-C ends a query at once, and the event says so; DuckDB itself looks for it too rarely, for seconds."""
-    pressed = threading.Event()
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    before = signal.set_wakeup_fd(told)
-
-    def listen() -> None:
-        while os.read(heard, 1):
-            pressed.set()
-            recordings.connection.interrupt()
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield pressed
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(told)
-        listener.join()
-        os.close(heard)
 
 
 def _tell_progress(recordings: Recordings, done: threading.Event) -> None:
