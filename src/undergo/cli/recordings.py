@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -38,14 +40,39 @@ def opened(paths: Sequence[str], memory: str = MEMORY, *, tell: bool = True) -> 
     if tell and sys.stderr.isatty():
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
-        yield recordings
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
-            raise KeyboardInterrupt from None
-        raise
+        with _interruptible(recordings):
+            yield recordings
     finally:
         done.set()
         recordings.close()
+
+
+@contextmanager
+def _interruptible(recordings: Recordings) -> Iterator[None]:
+    """Ctrl-C ends a query under way: Python's own handler would have to wait for its end."""
+    import duckdb
+
+    here, there = socket.socketpair()
+    there.setblocking(False)
+
+    def listen() -> None:
+        while here.recv(1):  # what arrives is the number of a signal
+            recordings.connection.interrupt()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    except (duckdb.InterruptException, RuntimeError) as error:
+        if isinstance(error, duckdb.InterruptException) or str(error) == "Query interrupted":
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.set_wakeup_fd(before)
+        there.close()
+        listener.join()
+        here.close()
 
 
 def _tell_progress(recordings: Recordings, done: threading.Event) -> None:

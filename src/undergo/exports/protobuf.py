@@ -108,11 +108,22 @@ def rows(count: int, parts: Sequence[Part]) -> npt.NDArray[np.uint8]:
         if isinstance(part, Fixed):
             found[:, at : at + 8] = part.values.astype("<i8").view(np.uint8).reshape(count, 8)
         elif isinstance(part, Column):
-            for index in range(part.width):
-                seven = (part.values >> (7 * index)).astype(np.uint8) & 0x7F
-                found[:, at + index] = seven | 0x80 if index < part.width - 1 else seven
+            for since in range(0, part.width, 8):
+                upto = min(since + 8, part.width)
+                found[:, at + since : at + upto] = _sevens(part.values >> 7 * since)[:, : upto - since]
+            found[:, at + part.width - 1] &= 0x7F
         at += _width(part)
     return found
+
+
+def _sevens(values: Ints) -> npt.NDArray[np.uint8]:
+    """The lowest 56 bits in eight bytes of seven each, lowest first, all with the continuation bit."""
+    bits = values & 0xFFFFFFFFFFFFFF
+    bits = (bits & 0xFFFFFFF) | (bits >> 28) << 32
+    bits = (bits & 0x3FFF00003FFF) | (bits & 0xFFFC0000FFFC000) << 2
+    bits = (bits & 0x7F007F007F007F) | (bits & 0x3F803F803F803F80) << 1
+    bits = bits.astype("<i8") | np.int64(-0x7F7F7F7F7F7F7F80)
+    return bits.view(np.uint8).reshape(len(values), 8)
 
 
 def _width(part: Part) -> int:
