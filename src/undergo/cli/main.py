@@ -73,7 +73,8 @@ def main() -> None:
         fail(error)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
+        print("undergo: interrupted", file=sys.stderr)
         sys.exit(130)
     except click.UsageError as error:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.2 and later

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +15,7 @@ import click
 from undergo.analysis.ask import MEMORY
 from undergo.analysis.caveats import caveats, recorded_issues, recorded_ledger
 from undergo.recording.reader import Recordings, open_recordings
+from undergo.recording.scratch import remove_unfinished
 from undergo.views import jsonlines
 from undergo.views.ledger import ledger_lines
 from undergo.views.style import Palette
@@ -27,6 +31,7 @@ functions_option = click.option(
 )
 
 _PATIENCE_S, _REFRESH_S = 2.0, 0.25
+_GRACE_S = 0.1  # in which Python itself may end what is under way
 _ISSUES = 3  # that are shown in full
 
 
@@ -38,14 +43,48 @@ def opened(paths: Sequence[str], memory: str = MEMORY, *, tell: bool = True) -> 
     if tell and sys.stderr.isatty():
         threading.Thread(target=_tell_progress, args=(recordings, done), daemon=True).start()
     try:
-        yield recordings
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+        with _interruptible(recordings):
+            yield recordings
+    finally:
+        done.set()
+        recordings.close()
+
+
+@contextmanager
+def _interruptible(recordings: Recordings) -> Iterator[None]:
+    """Ctrl-C ends a query under way: Python's own handler would have to wait for its end.
+
+    DuckDB 2.0 does not always heed that, or waits for threads of its own; then it is left as it is.
+    """
+    import duckdb
+
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    done = threading.Event()
+
+    def listen() -> None:
+        while here.recv(1):  # what arrives is the number of a signal
+            if not done.wait(_GRACE_S):
+                recordings.connection.interrupt()
+            if not done.wait(_PATIENCE_S):
+                remove_unfinished()
+                os._exit(130)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    except (duckdb.InterruptException, RuntimeError) as error:
+        if isinstance(error, duckdb.InterruptException) or str(error) == "Query interrupted":
             raise KeyboardInterrupt from None
         raise
     finally:
         done.set()
-        recordings.close()
+        signal.set_wakeup_fd(before)
+        there.close()
+        listener.join()
+        here.close()
 
 
 def _tell_progress(recordings: Recordings, done: threading.Event) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from undergo.errors import PermissionDeniedError, RecordingError, UndergoError, UsageError
+from undergo.recording.scratch import unfinished
 
 STDOUT = "-"
 
@@ -42,7 +43,7 @@ def placed(path: str, force: bool) -> Iterator[str]:
     target = os.path.realpath(path)
     beside = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}.tmp")
     try:
-        with _failures(path):
+        with unfinished(beside), _failures(path):
             open(beside, "xb").close()
             yield beside
             os.replace(beside, target)

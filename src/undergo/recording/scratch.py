@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+
+#: Files and directories that must not outlive undergo.
+_unfinished: set[str] = set()
+
+
+def remove_unfinished() -> None:
+    """Removes them, before undergo ends at once."""
+    for path in list(_unfinished):
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def unfinished(path: str) -> Iterator[None]:
+    """While this is open, the file at `path` must not outlive undergo; after that it is gone or finished."""
+    _unfinished.add(path)
+    try:
+        yield
+    finally:
+        _unfinished.discard(path)
 
 
 class Scratch:
@@ -16,9 +40,15 @@ class Scratch:
         except OSError:
             self.path = ""  # to DuckDB: none, all has to fit
             return
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        _unfinished.add(self.path)
+        weakref.finalize(self, _remove, self.path)
 
     def give_back(self) -> None:
         """Removes it."""
         if self.path:
-            shutil.rmtree(self.path, ignore_errors=True)
+            _remove(self.path)
+
+
+def _remove(path: str) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    _unfinished.discard(path)
