@@ -68,6 +68,7 @@ def _interruptible(recordings: Recordings) -> Iterator[None]:
                 recordings.connection.interrupt()
             if not done.wait(_PATIENCE_S):
                 remove_unfinished()
+                os.write(2, b"\nundergo: interrupted\n")
                 os._exit(130)
 
     listener = threading.Thread(target=listen, daemon=True)

@@ -222,5 +222,5 @@ def test_ctrl_c_ends_it(command: str, tmp_path: Path) -> None:
         out, said = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert (130, b"", b"") == (process.returncode, out, said.strip())
+    assert (130, b"", b"undergo: interrupted") == (process.returncode, out, said.strip())
     assert [] == [*here.iterdir(), *scratch.iterdir()]
