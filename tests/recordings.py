@@ -105,6 +105,13 @@ def tables_of(trees: Mapping[tuple[int, int], Sequence[Spec]]) -> dict[str, list
     return made
 
 
+def recursion(levels: int, func: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a function that calls itself to so many levels, 1 ns before and after on each."""
+    calls = [call(n + 1, func, n + 1, n, 2 * (levels - n), parent=n, depth=n) for n in range(levels)]
+    paths = [{"path": n + 1, "parent": n or None, "func": func, "depth": n} for n in range(levels)]
+    return {"calls": calls, "paths": paths}
+
+
 def write_recording(
     directory: Path,
     functions: Sequence[str],

@@ -287,10 +287,10 @@ def test_pprof_has_own_times(recorded: Recorded, tmp_path: Path) -> None:
     outermost = [row for row in recorded.graph if len(row["path"]) == 1]
     for name, kind in PPROF.items():
         top = pprof("-top", "-nodefraction=0", "-nodecount=100000", f"-sample_index={kind}")
-        flat = re.findall(r"^ *(\d+)(?:ns)? .*% +\d+(?:ns)? +[\d.]+% +(.*)$", top, re.MULTILINE)
+        flat = re.findall(r"^ *(\d+)(?:ns)? +\S+% +\S+% +\d+(?:ns)? +\S+% +(.*)$", top, re.MULTILINE)
         assert sum(row[name] for row in outermost) == sum(int(ns) for ns, _ in flat)
     top = pprof("-top", "-nodefraction=0", "-nodecount=100000", "-sample_index=wall")
-    flat = re.findall(r"^ *(\d+)(?:ns)? .*% +\d+(?:ns)? +[\d.]+% +(.*)$", top, re.MULTILINE)
+    flat = re.findall(r"^ *(\d+)(?:ns)? +\S+% +\S+% +\d+(?:ns)? +\S+% +(.*)$", top, re.MULTILINE)
     by_function: Counter[str] = Counter()
     for path, ns in recorded.own.items():
         by_function[path[-1]] += ns

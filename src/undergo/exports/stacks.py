@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from undergo.errors import RecordingError
 from undergo.exports.loss import lossy
-from undergo.exports.timeline import BINS, DEEPEST, known_functions
+from undergo.exports.timeline import BINS, DEEPEST
 from undergo.recording.reader import Recordings
 from undergo.recording.tables import LOST_PATH
 
@@ -47,7 +47,6 @@ class Stacks:
 def stacks(recordings: Recordings) -> Stacks:
     """Adds up all calls."""
     tree = _Tree(recordings.connection)
-    known_functions(recordings, tree.func[tree.func >= 0])
     query = _Query(recordings.connection, lossy(recordings))
     calls, sums = _sums(query, tree)
     negative = int((sums < 0).any(axis=1).sum())

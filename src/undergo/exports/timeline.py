@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from undergo.errors import RecordingError
 from undergo.recording.reader import Recordings
 
 Ints = npt.NDArray[np.int64]
@@ -133,7 +132,6 @@ def calls(recordings: Recordings, chunk: int = CHUNK, deepest: int | None = None
         rows = order[tied]
         order[tied] = rows[np.lexsort((found["id"][rows], found["depth"][rows], times[tied]))]
         found = {name: values[order] for name, values in found.items()}
-        known_functions(recordings, found["func"])
         yield Calls(
             **{name: found[name] for name in _COLUMNS},
             start=found["start_ns"],
@@ -141,14 +139,6 @@ def calls(recordings: Recordings, chunk: int = CHUNK, deepest: int | None = None
             ending=found["ending"],
             bins=np.stack([found[name] for name in BINS]).T,
             until=until,
-        )
-
-
-def known_functions(recordings: Recordings, func: Ints) -> None:
-    """Raises RecordingError if one of these numbers is no function's."""
-    if len(func) and not 0 <= func.min() <= func.max() < len(recordings.names):
-        raise RecordingError(
-            f"{', '.join(recordings.paths)}: damaged: calls of functions that are not in meta.json"
         )
 
 

@@ -94,6 +94,8 @@ def open_recordings(
         connection.execute("insert into recordings values (?, ?, ?, ?, ?)", row)
     files = [_files(path) for path in paths]
     try:
+        for path, meta, each in zip(paths, metas, files, strict=True):
+            _check_functions(connection, path, len(meta.functions), each)
         numbering = [functions.numbers, *(_bases(connection, files, table) for table in CUMULATIVE)]
         shifts = [_Shift(*each) for each in zip(*numbering, strict=True)]
         for table in TABLES:
@@ -120,6 +122,22 @@ class _Shift:
     functions: Sequence[int]  # the common number of each of its own
     paths: int  # to be added
     places: int
+
+
+def _check_functions(
+    connection: duckdb.DuckDBPyConnection, path: str, count: int, files: dict[str, list[str]]
+) -> None:
+    """Raises RecordingError if there are rows of functions that are not in meta.json."""
+    listed = [file for table, columns in TABLES.items() if "func" in columns for file in files[table]]
+    if listed:
+        # the footers tell, without a look at the rows
+        query = (
+            "select min(stats_min_value::BIGINT), max(stats_max_value::BIGINT)"
+            f" from parquet_metadata([{', '.join(map(_quoted, listed))}]) where path_in_schema = 'func'"
+        )
+        ((least, most),) = connection.execute(query).fetchall()
+        if least is not None and not 0 <= least <= most < count:
+            raise RecordingError(f"{path}: damaged: calls of functions that are not in meta.json")
 
 
 def _bases(

@@ -236,6 +236,7 @@ def path(row: GraphRow) -> str:
         self_ns=row.self_ns,
         **split,
         unsplit_ns=row.unsplit_ns,
+        left_out=row.left_out,
     )
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.recordings import Spec, ledger, tables_of, write_recording
+from tests.recordings import Spec, call, ledger, recursion, tables_of, write_recording
 from tests.unit.cli.test_bad_input import assert_refused, undergo
 from undergo.recording.lock import Lock
+from undergo.recording.meta import ExecutableRow
 
 NAMES = ["main.handle", "main.query", "main.idle"]
+SOURCE = Path(__file__).parents[3] / "src"
 COMMANDS = ["report", "graph", "explain", "sql"]
 
 
@@ -197,3 +203,68 @@ def test_times_have_all_their_digits(tmp_path: Path) -> None:
     assert {"start_ns": 1795266364309263016, "n": 1795266364309263017} == lines_of(
         "sql", path, query, "--json"
     )[0]
+
+
+def test_functions_of_one_name_in_two_programs(tmp_path: Path) -> None:
+    """Every command calls them by their programs' names too."""
+    shop = made(tmp_path / "shop")
+    store = made(tmp_path / "store", executables=(ExecutableRow("/bin/store", "go1.27.3", "b", "store"),))
+    names = {f"{program}: {name}" for program in ("shop", "store") for name in NAMES[:2]}
+    for command in (["report"], ["graph"], ["report", "--slowest", "9"], ["explain", "--slowest", "9"]):
+        rows = lines_of(command[0], shop, store, "--json", *command[1:])
+        assert names >= {row["func"] for row in rows if row.get("func")}
+    assert names == {row["func"] for row in lines_of("report", shop, store, "--json")[:-1]}
+    folded = undergo("export", shop, store, "--to", "folded").stdout
+    assert names == {name for line in folded.splitlines() for name in line.rpartition(" ")[0].split(";")}
+
+
+@pytest.mark.parametrize("command", ["report", "graph", "explain", "sql"])
+def test_functions_that_are_not_there(command: str, tmp_path: Path) -> None:
+    tables = tables_of({(100, 1): [_request(1)]})
+    damaged = str(write_recording(tmp_path / "r", NAMES[:1], [tables]))
+    assert_refused(undergo(command, damaged), 3, "damaged: calls of functions that are not in meta.json")
+
+
+def test_deep_graphs_have_a_bound(tmp_path: Path) -> None:
+    """People get 40 levels, programs 500; what lies deeper is counted."""
+    path = str(write_recording(tmp_path / "r", NAMES, [recursion(600, func=1)]))
+    done = undergo("graph", path)
+    assert 40 == done.stdout.count("main.query")
+    assert "main.query (+1)" in done.stdout
+    rows = [row for row in lines_of("graph", path, "--json") if row["type"] == "path"]
+    assert [0] * 499 + [1] == [row["left_out"] for row in rows]
+    whole = lines_of("graph", path, "--json", "--depth", "1000")
+    assert 600 == sum(row["type"] == "path" for row in whole)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sql", "select count(*) from calls a, calls b, calls c where (a.id * b.id + c.id) % 7 = 9"],
+        ["export", "--to", "csv"],
+        ["export", "--to", "perfetto"],
+    ],
+)
+def test_ctrl_c(arguments: list[str], tmp_path: Path) -> None:
+    """It ends at once, with one line and 130, and leaves nothing behind: no file, no directory of DuckDB's."""
+    rows = [call(n, 0, 1, n, 1) for n in range(1, 20_000)]
+    path = write_recording(tmp_path / "r", NAMES, [{"calls": rows}])
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "here").mkdir()
+    line = [sys.executable, "-m", "undergo.cli.main", arguments[0], str(path), *arguments[1:]]
+    process = subprocess.Popen(
+        line,
+        cwd=tmp_path / "here",
+        env=os.environ | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(tmp_path / "scratch")},
+        stdout=subprocess.PIPE,  # which nobody reads: no export ends by itself
+        stderr=subprocess.PIPE,
+    )
+    while not list((tmp_path / "scratch").iterdir()):  # it is about to read
+        assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)  # and by then it does
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert (130, "undergo: interrupted") == (process.returncode, said.decode().strip())
+    assert [] == list((tmp_path / "scratch").iterdir())
+    assert [] == list((tmp_path / "here").iterdir())

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.recordings import START, UNSPLIT, call, write_recording
+from tests.recordings import START, UNSPLIT, call, recursion, write_recording
 from tests.unit.exports.conftest import HOSTILE
 from undergo.cli.export_command import FORMATS
 
@@ -224,3 +224,18 @@ def test_ctrl_c_ends_it(command: str, tmp_path: Path) -> None:
         process.kill()
     assert (130, b"", b"undergo: interrupted") == (process.returncode, out, said.strip())
     assert [] == [*here.iterdir(), *scratch.iterdir()]
+
+
+def test_deep_recursion_is_bounded(tmp_path: Path) -> None:
+    """20,001 levels, written out, would be gigabytes, and would have Perfetto end the wrong slices."""
+    count = 20_001
+    made = write_recording(tmp_path / "r", ["main.deep"], [recursion(count)])
+    for format in ("perfetto", "pprof", "folded", "speedscope", "flamegraph"):
+        out = tmp_path / format
+        done = export(made, "--to", format, "-o", out)
+        assert 0 == done.returncode, done.stderr
+        assert b"19,500 calls have more than 500 callers: " in done.stderr
+        assert out.stat().st_size < 5_000_000
+    folded = (tmp_path / "folded").read_text().splitlines()
+    assert 2 * count == sum(int(line.rpartition(" ")[2]) for line in folded)
+    assert ["main.deep"] * 501 + ["(more callers)", "main.deep 39000"] == max(folded, key=len).split(";")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.recordings import UNSPLIT, call, write_recording
-from undergo.exports.stacks import LOST, REASON_LOST, Stacks, stacks
+import numpy as np
+
+from tests.recordings import PID, UNSPLIT, call, recursion, write_recording
+from undergo.exports.stacks import DEEPER, LOST, REASON_LOST, Stacks, stacks
 from undergo.recording.reader import open_recordings
 
 PATHS = [
@@ -136,3 +138,35 @@ def test_waits_without_a_reason_say_so(tmp_path: Path) -> None:
 def test_nothing_at_all(tmp_path: Path) -> None:
     found = stacks(open_recordings([str(write_recording(tmp_path / "r", [], []))]))
     assert not found.calls.any() and not found.split and not len(found.wait_ns)
+
+
+def test_paths_that_are_too_deep(tmp_path: Path) -> None:
+    """Beyond 500 callers a function's calls are one, below what stands for the rest; no time is lost."""
+    rows = recursion(800)
+    for row in rows["calls"] + rows["paths"]:
+        row["func"] = row["depth"] % 2
+    wait = {"call": 800, "func": 1, "path": 800, "pid": PID, "goid": 1, "reason": "sleep", "ns": 2}
+    for row in rows["calls"]:
+        row |= {"running_ns": row["running_ns"] - 2, "waiting_ns": 2}
+    waits = [wait | {"call": n, "path": n, "func": (n + 1) % 2} for n in range(1, 801)]
+    made = write_recording(tmp_path / "r", ["a", "b"], [rows | {"waits": waits}])
+    found = stacks(open_recordings([str(made)]))
+    assert (800, 1600, 2) == (found.calls.sum(), found.wall.sum(), found.wait_ns.sum())
+    at = found.names.index(DEEPER)
+    (more,) = np.flatnonzero(found.func == at).tolist()
+    assert [at, *[n % 2 for n in reversed(range(501))]] == callers(found, more)
+    below = np.flatnonzero(found.parent == more).tolist()
+    assert {"a": 149, "b": 150} == {found.names[found.func[node]]: found.calls[node] for node in below}
+    assert {"b": 2} == {
+        found.names[found.func[node]]: found.bins[node, 4] for node in below if found.bins[node, 4]
+    }
+    assert set(found.wait_node.tolist()) <= set(below)
+
+
+def callers(found: Stacks, node: int) -> list[int]:
+    """The functions from a node to the outermost one."""
+    functions = []
+    while node >= 0:
+        functions.append(int(found.func[node]))
+        node = int(found.parent[node])
+    return functions
