@@ -1,4 +1,4 @@
-"""Every command tells the same of one recording, and what the program knows of itself."""
+"""What `report`, `graph` and `explain` say of recordings is what the programs know of themselves."""
 
 from __future__ import annotations
 
