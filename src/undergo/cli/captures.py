@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
 
 import click
 
@@ -33,7 +35,7 @@ from undergo.plan.probe_plan import CookieFlag, Issue, ProbePlan
 from undergo.views.call_values import CallValues
 from undergo.views.style import escape
 
-capture_options = chain(
+_options = chain(
     click.option("--args", "with_args", is_flag=True, help="show what calls are given"),
     click.option("--results", "with_results", is_flag=True, help="show what calls give back"),
     click.option(
@@ -70,6 +72,28 @@ capture_options = chain(
         help="elements of a slice, array or map that are read",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is to be read of calls, and how much of it."""
+
+    asked: Asked
+    limits: Limits
+    regs: bool
+
+
+def capture_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that reads arguments and results, given to it as `reading`."""
+
+    @wraps(command)
+    def gather(*given: Any, **values: Any) -> Any:
+        take = values.pop
+        asked = Asked(*map(take, ("with_args", "with_results", "with_labels", "with_stacks", "paths")))
+        limits = Limits(*map(take, ("string_limit", "depth_limit", "elements")))
+        return command(*given, reading=Reading(asked, limits, take("regs")), **values)
+
+    return _options(gather)
 
 
 _OF_ONE_INTERFACE = 500  # types that implement it and are known from the start
@@ -155,15 +179,13 @@ def capture_all(
     targets: Targets,
     plans: Sequence[ProbePlan],
     described: Sequence[Described],
-    limits: Limits,
-    asked: Asked,
-    *,
-    regs: bool = False,
+    reading: Reading,
 ) -> tuple[Captures, list[ProbePlan]]:
     """The captures of all planned functions, and the plans with what there is to say about them.
 
     Raises UsageError, with a caret, for a path that no function has.
     """
+    asked, limits, regs = reading.asked, reading.limits, reading.regs
     found: dict[int, tuple[FunctionCapture, Types, Runtime]] = {}
     if asked == Asked():
         return Captures(found, {}, limits, asked), list(plans)

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from undergo.cli.captures import capture_all, capture_options
+from undergo.cli.captures import Reading, capture_all, capture_options
 from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.flight import Books, Flight, Make, check_all_free
 from undergo.cli.options import DURATION, Request, Size, session_options, split_option
@@ -40,7 +40,7 @@ from undergo.cli.until import Until, check_failing, told, until
 from undergo.errors import RecordingError, UsageError
 from undergo.events.decode import epoch_offset, open_records
 from undergo.kernel.session import OpenFrame, Session, Wanted
-from undergo.plan.capture import Asked, Limits
+from undergo.plan.capture import Asked
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES, STATE_ROLES
 from undergo.plan.probe_plan import ProbePlan
 from undergo.recording.window import Window
@@ -100,15 +100,7 @@ def command(
     filter_text: str | None,
     only_labels: tuple[str, ...],
     written: tuple[str, ...],
-    with_args: bool,
-    with_results: bool,
-    paths: tuple[str, ...],
-    with_labels: bool,
-    with_stacks: bool,
-    regs: bool,
-    string_limit: int,
-    depth_limit: int,
-    elements: int,
+    reading: Reading,
     min_duration: int,
     depth: int | None,
     rotate: int | None,
@@ -144,15 +136,9 @@ def command(
         awaited = until(until_texts, plans)
         described = describe_all(targets, plans, written)
         names = {each.id: each.function.name for plan in plans for each in plan.functions}
-        asked = Asked(with_args, with_results, with_labels, with_stacks, paths)
-        captures, plans = capture_all(
-            targets,
-            plans,
-            described,
-            Limits(string_limit, depth_limit, elements),
-            replace(asked, results=with_results or bool(awaited.failing)),
-            regs=regs,
-        )
+        asked = reading.asked
+        all_read = replace(asked, results=asked.results or bool(awaited.failing))
+        captures, plans = capture_all(targets, plans, described, replace(reading, asked=all_read))
         check_failing(awaited, captures.plans, names)
         if asked == Asked():
             needed = {each: captures.functions[each] for each in awaited.failing}
@@ -186,7 +172,7 @@ def command(
         with session(targets, plans, wanted, begin) as running:
             announce(targets, plans, request.as_json, style)
             to.say_how(request.as_json, style)
-            reader = Reader(running, captures, results=with_results or bool(paths))
+            reader = Reader(running, captures, results=asked.results or bool(asked.paths))
 
             def drain() -> bool:
                 going_on = sink.take(*reader.read(), running.open_frames, lambda: reader.read()[0])

@@ -6,10 +6,11 @@ import os
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import click
 
-from undergo.cli.captures import capture_all, capture_options
+from undergo.cli.captures import Reading, capture_all, capture_options
 from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.run import (
@@ -31,7 +32,6 @@ from undergo.events.decode import CallDecoder, epoch_offset, still_open
 from undergo.events.tail import Tail
 from undergo.events.values import CaptureDecoder
 from undergo.kernel.session import Wanted
-from undergo.plan.capture import Asked, Limits
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
@@ -62,15 +62,7 @@ def command(
     filter_text: str | None,
     only_labels: tuple[str, ...],
     written: tuple[str, ...],
-    with_args: bool,
-    with_results: bool,
-    paths: tuple[str, ...],
-    with_labels: bool,
-    with_stacks: bool,
-    regs: bool,
-    string_limit: int,
-    depth_limit: int,
-    elements: int,
+    reading: Reading,
     min_duration: int,
     slow: int | None,
     depth: int | None,
@@ -97,10 +89,9 @@ def command(
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
         described = describe_all(targets, plans, written)
-        limits = Limits(string_limit, depth_limit, elements)
         # an error is something that a call gives back
-        asked = Asked(with_args, with_results or slow is not None, with_labels, with_stacks, paths)
-        captures, plans = capture_all(targets, plans, described, limits, asked, regs=regs)
+        asked = replace(reading.asked, results=reading.asked.results or slow is not None)
+        captures, plans = capture_all(targets, plans, described, replace(reading, asked=asked))
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
