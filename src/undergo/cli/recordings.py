@@ -52,7 +52,7 @@ def opened(paths: Sequence[str], memory: str = MEMORY, *, tell: bool = True) -> 
 
 @contextmanager
 def _interruptible(recordings: Recordings) -> Iterator[None]:
-    """Ctrl-C ends a query under way: Python's own handler would have to wait for its end.
+    """Ctrl-C and SIGTERM end a query under way: Python's own handlers would have to wait for its end.
 
     DuckDB 2.0 does not always heed that, or waits for threads of its own; then it is left as it is.
     """
@@ -74,6 +74,7 @@ def _interruptible(recordings: Recordings) -> Iterator[None]:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+    terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except (duckdb.InterruptException, RuntimeError) as error:
@@ -82,6 +83,7 @@ def _interruptible(recordings: Recordings) -> Iterator[None]:
         raise
     finally:
         done.set()
+        signal.signal(signal.SIGTERM, terminate)
         signal.set_wakeup_fd(before)
         there.close()
         listener.join()

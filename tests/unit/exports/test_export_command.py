@@ -189,22 +189,30 @@ def test_trace_events(recording: Path) -> None:
     assert "goroutine 1" == threads[charge["tid"]] and 3 == len(threads)
 
 
-@pytest.mark.parametrize("command", ["report", "pprof", "csv"])
-def test_ctrl_c_ends_it(command: str, tmp_path: Path) -> None:
-    """Exit code 130 and no traceback; nothing is left behind, neither where it runs nor beside the output."""
-    run = write_recording(tmp_path / "r", ["main.a", "main.b"], [{"calls": [call(1, 0, 1, 0, 1)]}])
-    file = run / "segments" / "000000" / "calls.parquet"
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of 20 million calls that takes every command a while."""
+    rows = {"calls": [call(1, 0, 1, 0, 1)], "paths": [{"path": 1, "parent": None, "func": 0, "depth": 0}]}
+    run = write_recording(tmp_path_factory.mktemp("large") / "r", ["main.a"], [rows])
+    file, more = run / "segments" / "000000" / "calls.parquet", run / "more"
     duckdb.sql(
-        f"copy (select i + 1 as id, * exclude (id, i, func, goid), i % 2 as func, i % 40000 as goid"
-        f" from read_parquet('{file}'), range(6000000) t(i)) to '{tmp_path / 'more'}' (format parquet)"
+        "copy (select i + 1 as id, * exclude (id, i, goid), i % 40000 as goid"
+        f" from read_parquet('{file}'), range(20_000_000) t(i)) to '{more}' (format parquet)"
     )
-    (tmp_path / "more").rename(file)
+    more.rename(file)
+    return run
+
+
+@pytest.mark.parametrize("command", ["report", "pprof", "csv"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it(command: str, number: signal.Signals, large: Path, tmp_path: Path) -> None:
+    """Exit code 130 and no traceback; nothing is left behind, neither where it runs nor beside the output."""
     here, scratch = tmp_path / "here", tmp_path / "scratch"
     here.mkdir()
     scratch.mkdir()
-    arguments = ["export", str(run), "--to", command, "-o", "out"]
+    arguments = ["export", str(large), "--to", command, "-o", "out"]
     if command == "report":
-        arguments = ["report", str(run), "--by", "goroutine"]
+        arguments = ["report", str(large), "--by", "goroutine"]
     process = subprocess.Popen(
         [sys.executable, "-m", "undergo.cli.main", *arguments],
         stdout=subprocess.PIPE,
@@ -213,17 +221,25 @@ def test_ctrl_c_ends_it(command: str, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(SOURCE), "TMPDIR": str(scratch)},
     )
     began = time.monotonic()
-    while not any(scratch.iterdir()):  # the database is open
+    opened = 0.0
+    while not opened or cpu_seconds(process.pid) < opened + 0.3:  # of several that the query takes
         assert process.poll() is None
         assert time.monotonic() - began < 60
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+        if not opened and any(scratch.iterdir()):  # the database is open
+            opened = cpu_seconds(process.pid)
+    process.send_signal(number)
     try:
         out, said = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (130, b"", b"undergo: interrupted") == (process.returncode, out, said.strip())
     assert [] == [*here.iterdir(), *scratch.iterdir()]
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_deep_recursion_is_bounded(tmp_path: Path) -> None:
