@@ -114,8 +114,9 @@ def _version(go: str) -> str:
     return subprocess.run([go, "version"], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def _compile(go: str, program: str, flags: list[str], target: Path, cgo: bool) -> None:
-    environment = os.environ | {
+def go_environment(cgo: bool = False) -> dict[str, str]:
+    """For `go build`: nothing from the network, nothing of the user's own settings."""
+    return os.environ | {
         "GO111MODULE": "on",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=mod",
@@ -125,6 +126,10 @@ def _compile(go: str, program: str, flags: list[str], target: Path, cgo: bool) -
         "CC": f"{sys.executable} -m ziglang cc",  # it comes with the development environment
         "GOCACHE": str(CACHE / "gocache"),
     }
+
+
+def _compile(go: str, program: str, flags: list[str], target: Path, cgo: bool) -> None:
+    environment = go_environment(cgo)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Renamed when whole: other test runs may look for it meanwhile.
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:

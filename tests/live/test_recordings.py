@@ -74,41 +74,39 @@ def lines(*arguments: str | Path, kind: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["type"] == kind]
 
 
+def varint(message: bytes, at: int) -> tuple[int, int]:
+    """The number there, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
 def fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Number and value of each field of a protobuf message: an int, or bytes."""
     at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
     while at < len(message):
-        number, kind = divmod(varint(), 8)
+        tag, at = varint(message, at)
+        value, at = varint(message, at)
+        number, kind = divmod(tag, 8)
         if kind == 0:
-            yield number, varint()
+            yield number, value
         else:
             assert kind == 2
-            size = varint()
-            yield number, message[at : at + size]
-            at += size
+            yield number, message[at : at + value]
+            at += value
 
 
 def varints(packed: bytes) -> list[int]:
     """The numbers of a packed field."""
-    found, value, shift = [], 0, 0
-    for byte in packed:
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            found.append(value)
-            value = shift = 0
+    found, at = [], 0
+    while at < len(packed):
+        value, at = varint(packed, at)
+        found.append(value)
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CACHE, PROGRAMS, Build
+from tests.conftest import CACHE, PROGRAMS, Build, go_environment
 from tests.live import shapes
 from tests.live.tracing import LIMIT, assert_adds_up, undergo
 
@@ -42,16 +41,7 @@ def compiled(go: str, command: str, pie: bool, experiment: str = "") -> Path:
     )
     if target.exists():
         return target
-    environment = os.environ | {
-        "GO111MODULE": "on",
-        "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-mod=mod",
-        "GOPROXY": "off",
-        "GOWORK": "off",
-        "CGO_ENABLED": "0",
-        "GOCACHE": str(CACHE / "gocache"),
-        "GOEXPERIMENT": experiment,
-    }
+    environment = go_environment() | {"GOEXPERIMENT": experiment}
     line = [command, "build", *(["-buildmode=pie"] if pie else []), "-o", str(target), "./shapes"]
     subprocess.run(line, cwd=folder, env=environment, check=True, timeout=600)
     return target

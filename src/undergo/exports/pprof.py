@@ -89,17 +89,17 @@ class _Profile:
             "wait": np.zeros_like(wall)
         }
         values = np.stack([plain[name] for name in types], axis=1)
+        depths = depths_of(found.parent)
         nodes = np.flatnonzero(values.any(axis=1))
-        self._rows(nodes, values[nodes], None)
+        self._rows(nodes, depths[nodes], values[nodes], None)
         if found.split:
             waited = np.zeros((len(found.wait_node), len(types)), np.int64)
             waited[:, types.index("wall")] = waited[:, types.index("wait")] = found.wait_ns
             texts = np.array([self._string(reason) for reason in found.reasons], np.int64)
-            self._rows(found.wait_node, waited, texts[found.wait_reason])
+            self._rows(found.wait_node, depths[found.wait_node], waited, texts[found.wait_reason])
 
-    def _rows(self, nodes: Ints, values: Ints, labels: Ints | None) -> None:
+    def _rows(self, nodes: Ints, depths: Ints, values: Ints, labels: Ints | None) -> None:
         """Samples with the stacks of nodes; those of one depth have one shape, and are made at once."""
-        depths = depths_of(self.found.parent)[nodes]
         key = self._string(_LABEL)
         for depth in np.unique(depths).tolist():
             all_of = np.flatnonzero(depths == depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -194,15 +195,26 @@ class _Query:
 
     def own(self) -> Any:
         """Sums by path, and of what is to be taken off the caller's path."""
+        if not self.joined:
+            # every call has its split and, if its path has, its caller: each sum is its path's and its caller's alike
+            plain = {"wall": "wall_ns", **{name: name for name in BINS}}
+            columns = [_sum(value, "true", name) for name, value in plain.items()]
+            found = self._by_path(columns, "calls")
+            found["unsplit"] = np.zeros(len(found["path"]), np.int64)
+            return found | {f"callee_{name}": found[name] for name in ("unsplit", *plain)}
         sums = [("wall", "wall_ns", "true"), ("unsplit", "wall_ns", "not own_known")]
         sums += [(name, name, "own_known") for name in BINS]
         below = [("wall", "wall_ns", "true"), ("unsplit", "wall_ns", "not caller_known")]
         below += [(name, name, "caller_known") for name in BINS]
         columns = [_sum(value, where, name) for name, value, where in sums]
         columns += [_sum(value, f"has_caller and {where}", f"callee_{name}") for name, value, where in below]
+        return self._by_path(columns, f"(select *, {self.flags} from calls)")
+
+    def _by_path(self, columns: Sequence[str], calls: str) -> Any:
+        """Of calls that lost their callers, by function too."""
         return self.con.execute(
-            "select path, case when path = 0 then func else -1 end as func, count(*) as calls, "
-            f"{', '.join(columns)} from (select *, {self.flags} from calls) group by all"
+            f"select path, case when path = {LOST_PATH} then func else -1 end as func, count(*) as calls,"
+            f" {', '.join(columns)} from {calls} group by all"
         ).fetchnumpy()
 
     def of_lost_paths(self) -> list[tuple[int, int, Ints]]:

@@ -133,7 +133,7 @@ class Session:
                 keys=rows - 2 if wanted.keys else 0,
                 goroutines=wanted.goroutines,
                 functions=max(64, functions * (processes + 1) * rows),
-                sleepable=bool(has_sleepable()),
+                sleepable=bool(wanted.captures or made or wanted.keys) and bool(has_sleepable()),
                 uprobe_multi=multi,
                 bpf_loop=has_bpf_loop() if bpf_loop is None else bpf_loop,
             )

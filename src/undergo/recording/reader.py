@@ -83,8 +83,9 @@ def open_recordings(
     connection.execute(
         "create table functions (func INTEGER, name VARCHAR, program VARCHAR, file VARCHAR, line INTEGER)"
     )
-    if functions.rows:
-        connection.executemany("insert into functions values (?, ?, ?, ?, ?)", functions.rows)
+    if functions.rows:  # in one statement: thousands of them would take a second
+        lists = [*map(list, zip(*functions.rows, strict=True))]
+        connection.execute(f"insert into functions select {', '.join(['unnest(?)'] * len(lists))}", lists)
     connection.execute(
         "create table recordings"
         " (recording INTEGER, path VARCHAR, host VARCHAR, started_ns BIGINT, ended_ns BIGINT)"
