@@ -90,7 +90,10 @@ def command(
 
             def _text(rows: list[StateChange | Birth]) -> str:
                 if request.as_json:
-                    return "".join(map(jsonlines.state, rows))
+                    return "".join(
+                        jsonlines.birth(row) if isinstance(row, Birth) else jsonlines.state(row)
+                        for row in rows
+                    )
                 return "".join(line(row, style) + "\n" for row in rows)
 
             follow(running, targets, stopper, request.duration, lambda: show(running.read()))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from undergo.events.calls import Latency
-from undergo.plan.filters import Key, TestKind
+
+if TYPE_CHECKING:  # reading values takes much that reading recordings does not
+    from undergo.plan.filters import Key
 
 FUNCTION = (1 << 24) - 1  # the bits of a row's number that are FunctionPlan.id; the others tell its value
 _UNREAD, _OTHER = 254, 255  # bpf/undergo.h
@@ -39,6 +42,6 @@ def row_values(
             shown = raw[: min(length, len(raw))].decode("utf-8", "surrogateescape")
             found[row.func] = shown if length <= len(raw) else f"{shown}…"
             continue
-        value = int.from_bytes(raw[:length], "little", signed=key.kind == TestKind.SIGNED)
+        value = int.from_bytes(raw[:length], "little", signed=key.is_signed)
         found[row.func] = bool(value) if key.is_bool else value
     return found

@@ -82,6 +82,11 @@ class Key:
     is_bool: bool = False
     is_label: bool = False
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is a number that may be below zero."""
+        return self.kind == TestKind.SIGNED
+
 
 def filter_of(expression: Expression, text: str, of: Subject) -> FunctionFilter:
     """The filters of a function. Raises UsageError with a caret in `text`."""

@@ -76,3 +76,18 @@ def remove_recording(directory: str) -> None:
     for name in (LOCK, NAME):
         if os.path.exists(os.path.join(directory, name)):
             os.unlink(os.path.join(directory, name))
+
+
+def cut_torn_line(path: str) -> None:
+    """Cuts a file of lines after its last whole one. Raises OSError."""
+    with open(path, "r+b") as file:
+        at = file.seek(0, os.SEEK_END)
+        while at:
+            start = max(0, at - (1 << 16))
+            file.seek(start)
+            newline = file.read(at - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return
+            at = start
+        file.truncate(0)

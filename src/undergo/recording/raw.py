@@ -64,18 +64,3 @@ class RawFile:
     def close(self) -> None:
         """No more will be written."""
         os.close(self._file)
-
-
-def cut_torn_line(path: str) -> None:
-    """Cuts a file of lines after its last whole one. Raises OSError."""
-    with open(path, "r+b") as file:
-        at = file.seek(0, os.SEEK_END)
-        while at:
-            start = max(0, at - (1 << 16))
-            file.seek(start)
-            newline = file.read(at - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            at = start
-        file.truncate(0)

@@ -12,6 +12,7 @@ from undergo.recording.files import (
     CAPTURES,
     SEGMENTS,
     UNFINISHED,
+    cut_torn_line,
     raw_numbers,
     raw_path,
     remove_raw,
@@ -19,7 +20,6 @@ from undergo.recording.files import (
 )
 from undergo.recording.lock import Lock, is_held
 from undergo.recording.meta import Meta, read_meta
-from undergo.recording.raw import cut_torn_line
 
 
 def repaired(directory: str, meta: Meta, say: Callable[[str], None]) -> Meta:

@@ -10,19 +10,21 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from undergo.analysis.changes import Change, Side
-from undergo.analysis.graph import GraphRow
-from undergo.analysis.story import Stay
 from undergo.events.calls import Call, Latency, Ledger, Split
 from undergo.events.row_values import Rest, RowValue
-from undergo.events.states import Birth, Longest, StateChange, Stays
-from undergo.goexe.function import Source
-from undergo.plan.probe_plan import Issue
-from undergo.views.doctor import Check
-from undergo.views.functions import Listed
 from undergo.views.split import BINS, ns_of
+
+if TYPE_CHECKING:  # each command imports those that it has
+    from undergo.analysis.changes import Change, Side
+    from undergo.analysis.graph import GraphRow
+    from undergo.analysis.story import Stay
+    from undergo.events.states import Birth, Longest, StateChange, Stays
+    from undergo.goexe.function import Source
+    from undergo.plan.probe_plan import Issue
+    from undergo.views.doctor import Check
+    from undergo.views.functions import Listed
 
 VERSION = 1
 
@@ -147,28 +149,34 @@ def _by(by: tuple[str, RowValue] | None) -> dict[str, object]:
     return {"by": {"path": path, "value": value}}
 
 
-def state(row: StateChange | Birth) -> str:
-    """A change of a goroutine's state; a birth is one from dead to runnable."""
-    common = {"ts_ns": row.ts_ns, "pid": row.pid, "tid": row.tid, "goid": row.goid}
-    if isinstance(row, Birth):
-        return _line(
-            "state",
-            **common,
-            **{"from": "dead", "to": "runnable", "reason": None, "waker_goid": None, "spent_ns": None},
-            parent_goid=row.parent or None,
-            statement=_source(row.statement),
-            start=_source(row.start),
-        )
+def birth(row: Birth) -> str:
+    """The change of a goroutine's state from dead to runnable."""
+    return _line(
+        "state",
+        **_whose(row),
+        **{"from": "dead", "to": "runnable", "reason": None, "waker_goid": None, "spent_ns": None},
+        parent_goid=row.parent or None,
+        statement=_source(row.statement),
+        start=_source(row.start),
+    )
+
+
+def state(row: StateChange) -> str:
+    """A change of a goroutine's state."""
     ended = {"lifetime_ns": row.lifetime_ns} if row.after == "dead" else {}
     return _line(
         "state",
-        **common,
+        **_whose(row),
         **{"from": row.before, "to": row.after},
         reason=row.reason or None,
         waker_goid=row.waker or None,
         spent_ns=row.spent_ns,
         **ended,
     )
+
+
+def _whose(row: StateChange | Birth) -> dict[str, int]:
+    return {"ts_ns": row.ts_ns, "pid": row.pid, "tid": row.tid, "goid": row.goid}
 
 
 def _source(place: Source | None) -> dict[str, object] | None:

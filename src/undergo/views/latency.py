@@ -9,8 +9,7 @@ from functools import partial
 from undergo.events.calls import Latency
 from undergo.events.row_values import Rest, RowValue
 from undergo.views.split import BINS, LEGEND, TITLES, largest_waits, ns_of, parts, share
-from undergo.views.style import PLAIN, Palette, cells, compact, escape, pad, shorten
-from undergo.views.values import quote
+from undergo.views.style import PLAIN, Palette, cells, compact, escape, pad, quote, shorten
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 BAR = 10  # columns of the share bar

@@ -111,6 +111,23 @@ def duration(ns: int) -> str:
     return f"{f'{whole}.{rest:0{decimals}d}' if decimals else whole:>7} s "
 
 
+def quote(raw: bytes) -> str:
+    r"""A Go string literal; what is not printable, or not UTF-8, is escaped as in Go: "\x1b\u202e"."""
+    out = []
+    for c in raw.decode("utf-8", "surrogateescape"):
+        if c in '"\\':
+            out.append("\\" + c)
+        elif c.isprintable():
+            out.append(c)
+        elif "\udc80" <= c <= "\udcff":
+            out.append(f"\\x{ord(c) - 0xDC00:02x}")
+        else:
+            out.append(
+                {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(c) or c.encode("unicode_escape").decode("ascii")
+            )
+    return f'"{"".join(out)}"'
+
+
 def compact(ns: int) -> str:
     """A duration in three digits, at most 7 columns up to 9,999 s, rounded: `87 ns`, `1.23 ms`."""
     if ns < US:

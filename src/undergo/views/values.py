@@ -24,7 +24,7 @@ from undergo.events.values import (
 from undergo.goexe.types import GoType, Kind, Types, TypeTable
 from undergo.views.contexts import deadline, is_context
 from undergo.views.messages import message
-from undergo.views.style import escape
+from undergo.views.style import escape, quote
 from undergo.views.times import duration, time_of, time_text
 
 _STRING = GoType("string", Kind.STRING, 16)
@@ -164,23 +164,6 @@ def _string(raw: bytes, length: int, of: GoType) -> str:
         # bytes that are no text: half of them escaped
         quoted = f"{escape(short(of.name))}({quoted if len(quoted) < 2 * len(raw) + 2 else '0x' + raw.hex()})"
     return quoted if len(raw) >= length else f"{quoted}… <{len(raw):,} of {length:,} bytes>"
-
-
-def quote(raw: bytes) -> str:
-    r"""A Go string literal; what is not printable, or not UTF-8, is escaped as in Go: "\x1b\u202e"."""
-    out = []
-    for c in raw.decode("utf-8", "surrogateescape"):
-        if c in '"\\':
-            out.append("\\" + c)
-        elif c.isprintable():
-            out.append(c)
-        elif "\udc80" <= c <= "\udcff":
-            out.append(f"\\x{ord(c) - 0xDC00:02x}")
-        else:
-            out.append(
-                {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(c) or c.encode("unicode_escape").decode("ascii")
-            )
-    return f'"{"".join(out)}"'
 
 
 def _several(

@@ -23,7 +23,8 @@ from undergo.events.values import (
     Value,
 )
 from undergo.goexe.types import Field, GoType, Kind
-from undergo.views.values import arguments, duration, encoded, quote, results, short, text
+from undergo.views.style import quote
+from undergo.views.values import arguments, duration, encoded, results, short, text
 
 INT, STRING, BYTES, BYTE, FLOAT, ITEM, POINTER, TIME, MAP, CHAN, FUNC, INTS, NAMED, DURATION, WORD = range(
     1, 16
