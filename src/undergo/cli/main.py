@@ -47,6 +47,14 @@ class _Commands(click.Group):
             return None
         return _command(name)
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # whoever read our output has seen enough; keep the interpreter from complaining at its end
+            sys.stdout = None
+            raise click.exceptions.Exit(0) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -85,10 +93,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # whoever read our output has seen enough; keep the interpreter from complaining at its end
-        sys.stdout = None
-        sys.exit(0)
 
 
 def fail(error: UndergoError) -> None:

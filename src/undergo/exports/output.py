@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -23,8 +25,8 @@ def placed(path: str, force: bool) -> Iterator[str]:
     Raises UndergoError for whatever the system has against it.
     """
     if path == STDOUT:
-        with _failures("stdout"):
-            yield "/dev/stdout"
+        with _failures("stdout"), _piped() as name:
+            yield name
         return
     try:
         kind = os.stat(path).st_mode
@@ -62,6 +64,31 @@ def written(path: str, force: bool) -> Iterator[BinaryIO]:
         return
     with placed(path, force) as name, open(name, "wb", buffering=1 << 20) as file:
         yield file
+
+
+@contextmanager
+def _piped() -> Iterator[str]:
+    """A path that leads to stdout. /dev/stdout would open that anew: a file would lose what it has."""
+    source, end = os.pipe()
+    failed: list[OSError] = []
+
+    def pass_on() -> None:
+        with open(source, "rb", buffering=0) as given:
+            try:
+                shutil.copyfileobj(given, sys.stdout.buffer, 1 << 16)
+                sys.stdout.buffer.flush()
+            except OSError as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=pass_on, daemon=True)
+    thread.start()
+    try:
+        yield f"/dev/fd/{end}"
+    finally:
+        os.close(end)
+        thread.join()
+        if failed:  # which is why whoever writes there failed too
+            raise failed[0]
 
 
 @contextmanager

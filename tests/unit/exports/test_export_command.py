@@ -139,10 +139,22 @@ def test_a_reader_that_has_enough(tmp_path: Path) -> None:
     rows = [call(n, 0, 1, n, 1, goid=n) for n in range(1, 3000)]
     path = write_recording(tmp_path / "r", ["main.a"], [{"calls": rows}])
     for format in ("chrome", "csv"):
-        line = f"'{sys.executable}' -m undergo.cli.main export {path} --to {format} | head -c 10"
+        command = f"'{sys.executable}' -m undergo.cli.main export {path} --to {format}"
+        line = ["bash", "-c", f"{command} | head -c 10; echo ${{PIPESTATUS[0]}}"]
         environment = os.environ | {"PYTHONPATH": str(SOURCE)}
-        done = subprocess.run(line, shell=True, capture_output=True, env=environment, check=False, timeout=60)
-        assert (b"", 10) == (done.stderr, len(done.stdout)), done.stderr
+        done = subprocess.run(line, capture_output=True, env=environment, check=False, timeout=60)
+        assert (b"", b"0\n") == (done.stderr, done.stdout[10:]), done.stderr
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "folded"])
+def test_what_is_appended_to_stays(format: str, recording: Path, tmp_path: Path) -> None:
+    """`>>` keeps what the file has."""
+    out = tmp_path / "out"
+    out.write_bytes(b"before\n")
+    with open(out, "ab") as appended:
+        assert 0 == export(recording, "--to", format, stdout=appended, stderr=subprocess.PIPE).returncode
+    before, _, added = out.read_bytes().partition(b"\n")
+    assert b"before" == before and len(export(recording, "--to", format).stdout) == len(added) > 0
 
 
 def test_a_value_of_which_nothing_is_known(tmp_path: Path) -> None:
