@@ -107,11 +107,19 @@ def test_arguments_on_the_stack(build: Build, go: str, text: str) -> None:
         ("n > 1 || err != nil", "only be joined by &&", 0),
         ('name == "x', "has no end", 8),
         ("items == 3", "with nil", 0),
+        ("wall > 99999999999h", "no call takes that long", 7),
+        ("wall > -5ms", "wall is a duration", 7),
+        (f"req.Small > {'9' * 50}", "too large for a float32", 12),
+        (f"len(items) > {'9' * 20}", "nothing is that long", 13),
     ],
 )
 def test_a_mistake_has_a_caret_under_it(build: Build, text: str, words: str, column: int) -> None:
     """What is wrong, the expression, and a caret: exit code 2, and nothing was run."""
-    line = undergo("trace", "-f", "main.handle", "--filter", text, "--", str(build("filtered", "1.24")))
+    program = str(build("filtered", "1.24"))
+    for command in ("trace", "latency", "record"):
+        line = undergo(command, "-f", "main.handle", "--filter", text, "--dry-run", "-e", program)
+        assert 2 == subprocess.run(line, capture_output=True, timeout=LIMIT).returncode
+    line = undergo("trace", "-f", "main.handle", "--filter", text, "--", program)
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
     assert (2, "") == (done.returncode, done.stdout)
     said, expression, caret = done.stderr.splitlines()

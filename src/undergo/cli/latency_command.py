@@ -101,9 +101,6 @@ def command(
         if address and not request.dry_run:
             listener = stack.enter_context(listen_for_scrapes(address))
         targets, plans = requested(stack, request, CLOCK_ROLES if split else FRAME_ROLES, default=True)
-        if request.dry_run:
-            click.echo("\n".join(dry_run_lines(plans, style)), color=True)
-            return
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks if split else ()
         names = {f.id: f.function.name for plan in plans for f in plan.functions}
@@ -121,6 +118,9 @@ def command(
             keys=(keys := key_all(plans, described, by_text)),
             max_keys=max_keys,
         )
+        if request.dry_run:
+            click.echo("\n".join(dry_run_lines(plans, style)), color=True)
+            return
         output: JsonOutput | TextOutput = (
             JsonOutput(names, by_text)
             if request.as_json

@@ -9,6 +9,7 @@ import click
 
 from undergo import __version__
 from undergo.errors import UndergoError, UsageError
+from undergo.views.style import escape
 
 #: Name -> one-line help; static, so that --help imports no command.
 COMMANDS = {
@@ -97,10 +98,10 @@ def main() -> None:
 
 def fail(error: UndergoError) -> None:
     """One line that says what is wrong, one that says what to do; then the documented exit code."""
-    print(f"undergo: {error.message}", file=sys.stderr)
+    print(f"undergo: {escape(error.message)}", file=sys.stderr)
     if error.hint:
         for line in error.hint.splitlines():
-            print(f"         {line}", file=sys.stderr)
+            print(f"         {escape(line)}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

@@ -24,6 +24,7 @@ _UNITS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
+_LONGEST = 2**62  # ns; the kernel side adds to it
 
 
 class Duration(click.ParamType[int]):
@@ -38,12 +39,16 @@ class Duration(click.ParamType[int]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|m|h|)", str(value))
         if not match:
             self.fail(f"{value} is no duration; write 500us, 10ms, 2s or 5m", param, ctx)
-        return round(float(match[1]) * _UNITS[match[2]])
+        ns = float(match[1]) * _UNITS[match[2]]
+        if ns > _LONGEST:
+            self.fail(f"{value} is longer than undergo can count", param, ctx)
+        return round(ns)
 
 
 DURATION = Duration()
 
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_LARGEST = 2**62
 
 
 class Size(click.ParamType[int]):
@@ -61,10 +66,12 @@ class Size(click.ParamType[int]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b|)", str(value).lower())
         if not match:
             self.fail(f"{value} is no size; write 500MB or 2GB", param, ctx)
-        size = round(float(match[1]) * _BYTES[match[2]])
+        size = float(match[1]) * _BYTES[match[2]]
+        if size > _LARGEST:
+            self.fail(f"{value} is more than any machine has", param, ctx)
         if size < self._least:
             self.fail(f"{value} is too little; {self._least // 10**6} MB is the least", param, ctx)
-        return size
+        return round(size)
 
 
 _Command = Callable[..., Any]

@@ -128,11 +128,7 @@ def command(
     with ExitStack() as stack:
         roles = (CLOCK_ROLES if split else FRAME_ROLES) | (STATE_ROLES if states else frozenset())
         targets, plans = requested(stack, request, roles, default=True)
-        if request.dry_run:
-            shown = palette(request.color, sys.stdout.isatty(), os.environ)
-            click.echo("\n".join(dry_run_lines(plans, shown)), color=True)
-            return
-        to.check(until_texts)
+        to.check(until_texts, dry=request.dry_run)
         awaited = until(until_texts, plans)
         described = describe_all(targets, plans, written)
         names = {each.id: each.function.name for plan in plans for each in plan.functions}
@@ -156,6 +152,10 @@ def command(
             filters=filter_all(plans, described, filter_text, only_labels),
             captures=captures.plans,
         )
+        if request.dry_run:
+            shown = palette(request.color, sys.stdout.isatty(), os.environ)
+            click.echo("\n".join(dry_run_lines(plans, shown)), color=True)
+            return
         kept = _kept(asked, split=split, states=states)
         told_of = _Told(request.as_json, names, len(names), style)
         stopper, offset, started = Stopper(), epoch_offset(), time.time_ns()
@@ -252,15 +252,18 @@ class _Output:
     window_memory: int
     keep: int
 
-    def check(self, until_texts: Sequence[str]) -> None:
-        """Raises UsageError for what does not go together, RecordingError for places that are taken."""
+    def check(self, until_texts: Sequence[str], *, dry: bool) -> None:
+        """Raises UsageError for what does not go together, RecordingError for places that are taken, unless `dry`."""
         if self.window is None and (until_texts or self.keep > 1):
             raise UsageError("--until and --keep are about the flight recorder", "--window 30s makes it one")
         if self.window is not None and self.rotate is not None:
             raise UsageError(
                 "--window and --rotate exclude each other", "a window is bound by --window-memory"
             )
-        check_all_free(self.path, self.keep, force=self.force)
+        if self.window == 0:
+            raise UsageError("--window 0 keeps nothing", "say how much is to be kept: --window 30s")
+        if not dry:
+            check_all_free(self.path, self.keep, force=self.force)
 
     def sink(
         self, running: Session, make: Make, awaited: Until, offset: int, started: int

@@ -85,9 +85,6 @@ def command(
     style = palette(request.color, sys.stdout.isatty(), os.environ)
     with ExitStack() as stack:
         targets, plans = requested(stack, request, CLOCK_ROLES if split else FRAME_ROLES)
-        if request.dry_run:
-            click.echo("\n".join(dry_run_lines(plans, style)), color=True)
-            return
         described = describe_all(targets, plans, written)
         # an error is something that a call gives back
         asked = replace(reading.asked, results=reading.asked.results or slow is not None)
@@ -107,6 +104,9 @@ def command(
             captures=captures.plans,
         )
         values, shown = captures.values(), bool(captures.functions)
+        if request.dry_run:
+            click.echo("\n".join(dry_run_lines(plans, style)), color=True)
+            return
         stopper, offset = Stopper(), epoch_offset()
         tree = CallTree(names, style, targets.several, values if shown else None)
         lines = jsonlines.CallLines(names, values if shown else None)

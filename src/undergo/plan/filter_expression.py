@@ -12,8 +12,8 @@ Precedence is Go's. A path goes through fields and pointers.
 
 from __future__ import annotations
 
-import ast
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +33,14 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE,
 )
+_PART: Final = re.compile(
+    r"""(?P<plain>[^\\]+) | \\(?P<letter>[abfnrtv\\"]) | \\x(?P<byte>[0-9a-fA-F]{2}) | \\(?P<octal>[0-7]{3})
+    | \\u(?P<short>[0-9a-fA-F]{4}) | \\U(?P<long>[0-9a-fA-F]{8}) | \\""",
+    re.VERBOSE,
+)
+_LETTERS: Final = {
+    "a": b"\a", "b": b"\b", "f": b"\f", "n": b"\n", "r": b"\r", "t": b"\t", "v": b"\v", "\\": b"\\", '"': b'"',
+}  # fmt: skip
 _UNITS: Final = {
     "ns": 1,
     "us": 10**3,
@@ -43,6 +51,7 @@ _UNITS: Final = {
     "h": 3600 * 10**9,
 }
 _DEEPEST: Final = 50
+_DIGITS: Final = 300  # fewer than the largest float64 has
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,35 @@ class Both:
 
 
 Expression = Comparison | Not | Both
+
+
+def _unescaped(part: re.Match[str]) -> bytes:
+    """The bytes of a part of a text in quotes, as Go's specification has it. Raises ValueError or OverflowError."""
+    kind = part.lastgroup
+    text = part[kind or 0]
+    match kind:
+        case "plain":
+            return text.encode("utf-8", "surrogateescape")
+        case "letter":
+            return _LETTERS[text]
+        case "byte" | "octal":
+            return bytes([int(text, 16 if kind == "byte" else 8)])
+        case "short" | "long":
+            return chr(int(text, 16)).encode()
+    raise ValueError
+
+
+def _number(token: _Token) -> int | float | None:
+    """What it stands for, durations in ns; None if no type of Go holds that."""
+    text = token.text.replace("_", "")
+    if len(text) > _DIGITS:
+        return None
+    if token.kind == "duration":
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(\D+)", text)
+        assert match is not None
+        ns = float(match[1]) * _UNITS[match[2]]
+        return None if ns == math.inf else round(ns)
+    return float(text) if "." in text else int(text, 16 if text[:2].lower() == "0x" else 10)
 
 
 def wrong(text: str, at: int, message: str, option: str = "--filter") -> UsageError:
@@ -247,15 +285,11 @@ class _Parser:
         sign = -1 if self._take("-") else 1
         token = self._token
         self._next += 1
-        if token.kind == "number":
-            text = token.text.replace("_", "")
-            if "." in text:
-                return sign * float(text)
-            return sign * int(text, 16 if text[:2].lower() == "0x" else 10)
-        if token.kind == "duration":
-            match = re.fullmatch(r"(\d+(?:\.\d+)?)(\D+)", token.text)
-            assert match is not None
-            return sign * round(float(match[1]) * _UNITS[match[2]])
+        if token.kind in ("number", "duration"):
+            number = _number(token)
+            if number is None:
+                raise wrong(self._text, token.at, "this number is too large", self._option)
+            return sign * number
         if sign == 1 and token.kind in ("string", "raw"):
             return self._unquoted(token)
         if sign == 1 and token.kind == "name" and token.text in ("true", "false", "nil"):
@@ -269,7 +303,9 @@ class _Parser:
         if token.kind == "raw":
             return token.text[1:-1]
         try:
-            # Go's escapes in texts are Python's, but for \a to \v, which both have
-            return str(ast.literal_eval(token.text))
-        except (SyntaxError, ValueError):
-            raise wrong(self._text, token.at, "this text has an escape that cannot be") from None
+            raw = b"".join(map(_unescaped, _PART.finditer(token.text[1:-1])))
+        except (ValueError, OverflowError):
+            raise wrong(
+                self._text, token.at, "this text has an escape that cannot be", self._option
+            ) from None
+        return raw.decode("utf-8", "surrogateescape")

@@ -193,8 +193,10 @@ class _Compiler:
     def operand(self, of: Comparison) -> _Operand:
         """How to compare."""
         if of.path.names == ("wall",) and self.at_exit and not of.path.length:
-            if isinstance(of.value, bool) or not isinstance(of.value, int):
+            if isinstance(of.value, bool) or not isinstance(of.value, int) or of.value < 0:
                 raise self.resolver.wrong(of.at, "wall is a duration: wall > 10ms")
+            if of.value > _LONGEST:
+                raise self.resolver.wrong(of.at, "no call takes that long")
             return TestKind.WALL, of.value & _ALL, b"", Place(0, 0), 8
         kind, place = self.resolver.resolve(of.path)
         if of.path.length:
@@ -215,7 +217,11 @@ class _Compiler:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise self.resolver.wrong(of.at, f"{of.path} is a {kind.name}")
             double = kind.kind == Kind.FLOAT64
-            bits = struct.unpack("<Q" if double else "<I", struct.pack("<d" if double else "<f", value))[0]
+            try:
+                packed = struct.pack("<d" if double else "<f", float(value))
+            except OverflowError:
+                raise self.resolver.wrong(of.at, f"this is too large for a {kind.name}") from None
+            bits = struct.unpack("<Q" if double else "<I", packed)[0]
             ordered = _ordered(bits, 64 if double else 32)
             return (TestKind.DOUBLE if double else TestKind.SINGLE), ordered, b"", place, kind.size
         if kind.kind not in SIGNED and kind.kind not in UNSIGNED:
@@ -235,7 +241,7 @@ class _Compiler:
             raise self.resolver.wrong(of.at, f"{of.path} is a string: compare it with a text in quotes")
         if of.op not in ("==", "!=", "prefix"):
             raise self.resolver.wrong(of.at, "strings can be compared with == and !=, and with hasPrefix")
-        raw = of.value.encode()
+        raw = of.value.encode("utf-8", "surrogateescape")
         if len(raw) > TEXT:
             raise self.resolver.wrong(of.at, f"a text of {len(raw)} bytes is longer than {TEXT}")
         number = self.resolver.add(Op(OpKind.COUNTED, place.piece, place.at, max(len(raw), 1), 1))
@@ -253,6 +259,8 @@ class _Compiler:
     def length(self, of: Comparison, kind: GoType, place: Place) -> _Operand:
         if isinstance(of.value, bool) or not isinstance(of.value, int):
             raise self.resolver.wrong(of.at, "a length is a whole number")
+        if abs(of.value) > _LONGEST:
+            raise self.resolver.wrong(of.at, "nothing is that long")
         if kind.kind in (Kind.STRING, Kind.SLICE):
             return TestKind.SIGNED, of.value & _ALL, b"", replace(place, at=place.at + 8), 8
         if kind.kind in (Kind.MAP, Kind.CHAN):
@@ -264,6 +272,7 @@ class _Compiler:
 #: Kind, value, text, where the value is, its size in bytes.
 _Operand = tuple[TestKind, int, bytes, Place, int]
 _ALL: Final = (1 << 64) - 1
+_LONGEST: Final = (1 << 63) - 1
 
 
 def _ordered(bits: int, width: int) -> int:

@@ -157,7 +157,7 @@ class Resolver:
         raise self.wrong(path.at, f"{path} cannot be compared")
 
     def _label(self, path: Path) -> int:
-        raw = (path.label or "").encode()
+        raw = (path.label or "").encode("utf-8", "surrogateescape")
         if len(raw) > TEXT:
             raise self.wrong(path.at, f"a text of {len(raw)} bytes is longer than {TEXT}")
         ops = label_ops(self.of.labels, len(self.ops) + 1)

@@ -31,6 +31,15 @@ def assert_refused(done: subprocess.CompletedProcess[str], code: int, *words: st
         assert word in done.stderr
 
 
+def test_what_is_repeated_of_it_is_escaped(tmp_path: Path) -> None:
+    """Names and arguments, whatever bytes they have, do nothing to the terminal."""
+    hostile = "x\x1b[31m\n\udcff"
+    for line in (("list", "-e", str(tmp_path / hostile)), ("report", hostile), ("latency", "-p", hostile)):
+        done = undergo(*line)
+        assert_refused(done, done.returncode, r"x\x1b[31m\n\udcff")
+        assert done.stderr.replace("\n", "").isprintable() and done.returncode in (2, 3)
+
+
 def test_a_file_that_is_not_elf(tmp_path: Path) -> None:
     """Text is refused as no ELF file."""
     path = tmp_path / "notes"

@@ -72,6 +72,12 @@ def test_what_an_expression_means(text: str, expected: str) -> None:
         ("hasPrefix(s, 3)", 13, "text in quotes"),
         ("n ! 3", 2, "a comparison is expected"),
         (r's == "\xq"', 5, "escape"),
+        (r's == "\ud800"', 5, "escape"),
+        (r's == "\U00110000"', 5, "escape"),
+        (r's == "\400"', 5, "escape"),
+        (r's == "\N{DASH}"', 5, "escape"),
+        ("n > " + "9" * 5000, 4, "too large"),
+        ("n > " + "9" * 299 + "h", 4, "too large"),
         ("!" * 60 + "n", 50, "too deeply"),
     ],
 )
@@ -82,6 +88,16 @@ def test_mistakes(text: str, column: int, words: str) -> None:
     assert words in caught.value.message
     line, caret = caught.value.hint.split("\n")
     assert (text, column) == (line, caret.index("^"))
+
+
+def test_escapes_are_those_of_go() -> None:
+    r"""`\xff` is a byte, not a character; bytes that are no UTF-8 are kept."""
+    found = parse(r's == "\xff\303\251\u00e9\U0001f600\a\v\"\\é" && t == `\x`')
+    assert (
+        isinstance(found, Both) and isinstance(found.left, Comparison) and isinstance(found.right, Comparison)
+    )
+    assert '\udcffé\u00e9\U0001f600\a\v"\\é' == found.left.value
+    assert r"\x" == found.right.value
 
 
 @given(st.text(alphabet='n s.len()!&|=<>0123456789"`\\xms hasPrefix,-é\n', max_size=40))
