@@ -18,6 +18,9 @@ from pathlib import Path
 
 import duckdb
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.recordings import ledger
 from undergo.recording.meta import ExecutableRow, FunctionRow, Host, Meta, ProcessRow
 
 FORMATS = ("perfetto", "chrome", "pprof", "folded", "speedscope", "flamegraph", "parquet", "csv")
@@ -87,7 +90,7 @@ def wide_recording(directory: Path, paths: int) -> Path:
         functions=tuple(FunctionRow(f"example.test/shop/package{n % 90}.(*Type{n}).Method", 0, "main.go", n)
                         for n in range(FUNCTIONS)),
         clock_reasons=(), state_reasons=(), birth_sites=((),), layouts={}, ended_ns=START + 10**9,
-        ledger={"hits": paths, "delivered": paths, "dropped": {}},
+        ledger=ledger(paths),
     ).write(os.fspath(directory))  # fmt: skip
     return directory
 
