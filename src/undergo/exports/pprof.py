@@ -67,7 +67,7 @@ class _Profile:
         """A function is a location too: places within functions are not recorded."""
         rows = self.recordings.connection.execute("select func, name, file, line from functions").fetchall()
         about = {func: row for func, *row in rows}
-        for func in np.unique(self.found.func).tolist():
+        for func in np.flatnonzero(np.bincount(self.found.func)).tolist():
             label = self.found.names[func]
             name, file, line = about.get(func, (label, "", 0))
             id = func + 1  # 0 means none
@@ -101,7 +101,7 @@ class _Profile:
     def _rows(self, nodes: Ints, depths: Ints, values: Ints, labels: Ints | None) -> None:
         """Samples with the stacks of nodes; those of one depth have one shape, and are made at once."""
         key = self._string(_LABEL)
-        for depth in np.unique(depths).tolist():
+        for depth in np.flatnonzero(np.bincount(depths)).tolist():
             all_of = np.flatnonzero(depths == depth)
             for since in range(0, len(all_of), _AT_ONCE):
                 some = all_of[since : since + _AT_ONCE]

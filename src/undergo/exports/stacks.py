@@ -67,7 +67,7 @@ def _sums(query: _Query, tree: _Tree) -> tuple[Ints, Ints]:
     columns = ("wall", "unsplit", *BINS)
     sums = np.zeros((len(tree.parent), len(columns)), np.int64)
     for index, name in enumerate(columns):
-        np.add.at(sums[:, index], nodes, np.asarray(own[name], np.int64))
+        sums[nodes, index] = own[name]  # each node is there once
         # a callee's time is its caller's too: take it off there
         np.add.at(
             sums[:, index], tree.parent[nodes][above], -np.asarray(own[f"callee_{name}"], np.int64)[above]
@@ -75,7 +75,7 @@ def _sums(query: _Query, tree: _Tree) -> tuple[Ints, Ints]:
     for path, func, part in query.of_lost_paths():
         sums[tree.nodes([path], [func])[0]] -= part
     calls = np.zeros(len(tree.parent), np.int64)
-    np.add.at(calls, nodes, np.asarray(own["calls"], np.int64))
+    calls[nodes] = own["calls"]
     return calls, sums
 
 
