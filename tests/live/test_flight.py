@@ -201,3 +201,29 @@ def test_wrong_options(program: Path, tmp_path: Path, options: list[str], told: 
     assert 2 == done.returncode
     assert told in done.stderr.splitlines()[0]
     assert [] == os.listdir(tmp_path)
+
+
+def test_values_of_what_is_in_the_window(program: Path, tmp_path: Path) -> None:
+    """Each call has its own, also those that began long before the window did."""
+    options = ["--window", "300ms", "--until", "signal", "--args", "--results"]
+    with busy(program) as process, flying(process.pid, tmp_path / "r", *options) as recorder:
+        go(process)
+        go(process)
+        recorder.send_signal(signal.SIGUSR1)
+        next_recording(recorder)
+        recorder.communicate(timeout=LIMIT)
+        assert 0 == recorder.returncode
+    plain = Plain(tmp_path / "r")
+    tick, serve = (plain.functions.index(f"main.{name}") for name in ("tick", "serve"))
+    found = plain.rows(f"""
+        select any_value(text) filter (where place = 'argument'), any_value(text) filter (where place = 'result'), goid
+        from calls k left join captures c on k.id = c.call where k.func = {tick} group by k.id, goid, start_ns
+        order by start_ns
+    """)
+    assert len(found) > 50
+    last: dict[int, int] = {}
+    for given, back, goid in found:
+        assert int(back) == int(given) + 1
+        assert int(given) == last.get(goid, int(given))
+        last[goid] = int(back)
+    assert [("0",), ("0",)] == plain.rows(f"select text from captures where func = {serve}")

@@ -12,13 +12,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from undergo.cli.reading import MakeValues
 from undergo.cli.recorder import Kept, OpenNow
 from undergo.cli.until import Until
 from undergo.errors import UndergoError
 from undergo.events.calls import Ledger
 from undergo.events.records import Kind, counts
 from undergo.events.triggers import Happened, Triggers
-from undergo.events.values import Captured
 from undergo.kernel.session import OpenFrame
 from undergo.recording.window import Batch, Window
 from undergo.recording.writer import Writer, check_free
@@ -104,6 +104,7 @@ class Flight:
     def __init__(
         self,
         window: Window,
+        values: MakeValues,
         until: Until,
         make: Make,
         books: Books,
@@ -115,6 +116,8 @@ class Flight:
     ) -> None:
         """`offset` leads from CLOCK_MONOTONIC to the epoch."""
         self._window = window
+        self._make_values = values
+        self._values = values()
         self._until = until
         self._triggers = Triggers(until.triggers)
         self._make = make
@@ -141,16 +144,27 @@ class Flight:
         """How many recordings there are."""
         return self._number
 
+    @property
+    def writing(self) -> str:
+        """What is being completed."""
+        return ", ".join(kept.path for _, kept, _ in self._closing)
+
+    busy = False  # never is there more to do than what comes
+    lost = 0  # nothing waits here in vain
+
     def take(
-        self, batch: Batch, captured: Sequence[Captured], frames: Callable[[], Sequence[OpenFrame]],
-        more: Callable[[], Batch],
-    ) -> bool:  # fmt: skip
+        self, batch: Batch, frames: Callable[[], Sequence[OpenFrame]], more: Callable[[], Batch]
+    ) -> bool:
         """A batch has come; whether to go on. `frames` and `more` look again, in case something has happened."""
         if self._failure is not None:
             raise self._failure
         self._window.add(batch)
         self._books.keep(batch.at, self._window.since)
         why: Happened | str | None = None
+        failing = self._until.failing
+        captured = self._values.of(batch.captures, failing) if failing else []
+        # all else waits until it is written, which may be never
+        self._values.glance(batch.captures)
         if batch.at >= self._armed:
             why = self._triggers.seen(batch.records, captured)
             why = why or self._too_long(batch.at, frames)
@@ -204,8 +218,10 @@ class Flight:
         crowded = self._window.crowded
         writer = self._make(path, since + self._offset)
         recorded, ended = Recorded(), [np.zeros(0, np.uint64)]
+        captures: deque[Sequence[bytes]] = deque()
         for batch in self._window.take():
-            writer.append(batch.records, batch.lines)
+            writer.append(batch.records)
+            captures.append(batch.captures)
             recorded += Recorded(*counts(batch.records))
             ended.append(batch.records["id"][batch.records["kind"] == Kind.CALL_CLOSED])
         gone = set(np.concatenate(ended).tolist())
@@ -216,12 +232,17 @@ class Flight:
         kept = Kept(path, recorded, at - since, 0, crowded=crowded, why=why)
 
         def close() -> None:
+            values = self._make_values()
             try:
-                writer.close(at + self._offset, asdict(ledger))
+                try:
+                    while captures:
+                        writer.append(records[:0], values.lines(captures.popleft()))
+                finally:
+                    writer.close(at + self._offset, asdict(ledger))
             except UndergoError as error:
                 self._failure = error
 
-        # making segments takes longer than the ring has patience
+        # making sense of captures, and segments, takes longer than the ring has patience
         thread = threading.Thread(target=close, name=path)
         thread.start()
         self._closing.append((thread, kept, writer))

@@ -26,8 +26,8 @@ class Progress:
         self._lost = 0
         self._look = 0  # when to look for losses again
 
-    def show(self, recorded: Recorded, size: int, running: Session) -> None:
-        """Once in a while; `size` in bytes."""
+    def show(self, recorded: Recorded, size: int, running: Session, writing: str) -> None:
+        """Once in a while; `size` in bytes, `writing` what is being written meanwhile."""
         now = time.monotonic_ns()
         if not self._wanted or now - self._shown < _EVERY:
             return
@@ -38,7 +38,7 @@ class Progress:
             self._look = after + _SHARE * (after - now)
         rate = (recorded.events - self._before) * 1e9 / (now - self._shown)
         self._shown, self._before = now, recorded.events
-        text = progress(now - self._began, recorded, rate, self._lost, size, self._style)
+        text = progress(now - self._began, recorded, rate, self._lost, size, self._style, writing=writing)
         width = shutil.get_terminal_size().columns
         if len(text) < width or self._style.reset:  # a line that wraps would not be rewritten
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

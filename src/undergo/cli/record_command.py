@@ -18,7 +18,7 @@ from undergo.cli.described import describe_all, filter_all, filter_option, label
 from undergo.cli.flight import Books, Flight, Make, check_all_free
 from undergo.cli.options import DURATION, Request, Size, session_options, split_option
 from undergo.cli.progress import Progress
-from undergo.cli.reading import Reader
+from undergo.cli.reading import Backlog, MakeValues, Reader, Values
 from undergo.cli.recorder import Kept, Straight, meta_of
 from undergo.cli.run import (
     Ending,
@@ -48,7 +48,7 @@ from undergo.recording.writer import SMALLEST, Writer
 from undergo.views import jsonlines
 from undergo.views.dry_run import dry_run_lines
 from undergo.views.recording import count_text, done
-from undergo.views.style import Palette, compact, palette
+from undergo.views.style import Palette, compact, escape, palette
 
 
 @click.command("record")
@@ -167,37 +167,46 @@ def command(
             nonlocal sink
             captures.learn_first(running)
             make = _maker(to, running, targets, plans, kept, offset)
-            sink = to.sink(running, make, awaited, offset, started)
+            results = asked.results or bool(asked.paths)
+
+            def make_values() -> Values:
+                return Values(running, captures, results=results)
+
+            sink = to.sink(running, make, make_values, awaited, offset, started)
 
         with session(targets, plans, wanted, begin) as running:
             announce(targets, plans, request.as_json, style)
             to.say_how(request.as_json, style)
-            reader = Reader(running, captures, results=asked.results or bool(asked.paths))
+            reader = Reader(running, captures=bool(captures.functions))
 
             def drain() -> bool:
-                going_on = sink.take(*reader.read(), running.open_frames, lambda: reader.read()[0])
+                going_on = sink.take(reader.read(), running.open_frames, reader.read)
                 told_of.tell(sink.finished())
-                told_of.progress.show(reader.recorded, sink.size, running)
+                told_of.progress.show(reader.recorded, sink.size, running, sink.writing)
                 return going_on
 
             failure = None
             try:
-                follow(running, targets, stopper, request.duration, drain, lambda: reader.busy)
+                follow(running, targets, stopper, request.duration, drain, lambda: sink.busy)
             except RecordingError as error:
                 failure = error
             ending = end(running, targets)
             row = account(running, ending, aggregated=False)
             try:
-                while failure is None and reader.busy:
+                while failure is None and sink.busy:
                     drain()
-                sink.end(reader.read()[0], ending.frames, ending.at, ending.died)
+                sink.end(reader.read(), ending.frames, ending.at, ending.died)
             except RecordingError as error:
                 failure = failure or error
             row = sink.ledger(row)
             told_of.progress.clear()
-            say_notes(running, request.as_json, style, reader.lost)
+            say_notes(running, request.as_json, style, sink.lost)
         try:
             sink.close(row, ending.at + offset)
+            if sink.writing and not request.as_json:
+                print(
+                    style.paint(style.dim, f"writing {escape(sink.writing)} ..."), file=sys.stderr, flush=True
+                )
             told_of.tell(sink.finished(wait=True))
         except RecordingError as error:
             failure = failure or error
@@ -266,7 +275,13 @@ class _Output:
             check_all_free(self.path, self.keep, force=self.force)
 
     def sink(
-        self, running: Session, make: Make, awaited: Until, offset: int, started: int
+        self,
+        running: Session,
+        make: Make,
+        values: MakeValues,
+        awaited: Until,
+        offset: int,
+        started: int,
     ) -> Straight | Flight:
         """To the disk at once, or to memory; `started` in ns since the epoch."""
         record, waits = running.dtype("call_record"), running.dtype("waits_record")
@@ -275,10 +290,12 @@ class _Output:
             return open_records(frames, at, died, record, waits)
 
         if self.window is None:
-            return Straight(make(self.path, started), open_now)
+            return Straight(make(self.path, started), open_now, Backlog(values()))
         books = Books(lambda: account(running, Ending(0, (), frozenset()), aggregated=False))
         memory = Window(self.window, self.window_memory, time.monotonic_ns())
-        return Flight(memory, awaited, make, books, open_now, self.path, self.keep, self.window, offset)
+        return Flight(
+            memory, values, awaited, make, books, open_now, self.path, self.keep, self.window, offset
+        )
 
     def say_how(self, as_json: bool, style: Palette) -> None:
         """How to have the window written."""

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo import __version__
+from undergo.cli.reading import Backlog
 from undergo.cli.sources import birth_sites
 from undergo.cli.targets import Targets
 from undergo.errors import RecordingError
 from undergo.events.calls import Ledger
 from undergo.events.records import counts
 from undergo.events.triggers import Happened
-from undergo.events.values import Captured
 from undergo.kernel.session import OpenFrame, Session
 from undergo.plan.probe_plan import ProbePlan
 from undergo.plan.wait_slots import WaitSlots
@@ -47,8 +47,9 @@ class Kept:
 class Straight:
     """Everything goes to disk at once."""
 
-    def __init__(self, writer: Writer, open_now: OpenNow) -> None:
+    def __init__(self, writer: Writer, open_now: OpenNow, backlog: Backlog) -> None:
         self._writer = writer
+        self._backlog = backlog
         self._open_now = open_now
         self._recorded = Recorded()
         self._full = False
@@ -65,15 +66,24 @@ class Straight:
         """Bytes on disk."""
         return self._writer.size
 
+    writing = ""  # nothing is completed while more comes
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is more to do than what comes."""
+        return len(self._backlog) > 0
+
+    @property
+    def lost(self) -> int:
+        """Captures that there was no room for here."""
+        return self._backlog.lost
+
     def take(
-        self,
-        batch: Batch,
-        captured: Sequence[Captured],
-        frames: Callable[[], Sequence[OpenFrame]],
-        more: Callable[[], Batch],
+        self, batch: Batch, frames: Callable[[], Sequence[OpenFrame]], more: Callable[[], Batch]
     ) -> bool:
         """A batch has come; whether to go on. Raises RecordingError when no more can be written."""
-        self._write(batch.records, batch.lines)
+        self._backlog.add(batch.captures)
+        self._write(batch.records, self._backlog.lines())
         return True
 
     def _write(self, records: npt.NDArray[np.void], lines: bytes = b"") -> None:
@@ -91,7 +101,10 @@ class Straight:
 
     def end(self, batch: Batch, frames: Sequence[OpenFrame], at: int, died: frozenset[int]) -> None:
         """Tracing has ended at `at`, and `batch` was the last. Raises RecordingError."""
-        self._write(batch.records, batch.lines)
+        self._backlog.add(batch.captures)
+        self._write(batch.records)
+        while self.busy and not self._full:
+            self._write(batch.records[:0], self._backlog.lines())
         self._write(self._open_now(frames, at, died))
 
     def ledger(self, row: Ledger) -> Ledger:

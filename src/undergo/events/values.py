@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
@@ -181,12 +181,14 @@ class CaptureDecoder:
         sizes = [places[name][0].itemsize for name in ("id", "bias", "func", "at_exit", "pieces")]
         self._head = struct.Struct("<" + "".join({2: "H", 4: "I", 8: "Q"}[size] for size in sizes))
 
-    def feed(self, records: Sequence[bytes]) -> Iterator[Captured]:
-        """The captures, in the order of the ring."""
+    def feed(self, records: Sequence[bytes], functions: Collection[int] | None = None) -> Iterator[Captured]:
+        """The captures, in the order of the ring; of these functions (FunctionPlan.id), or of all."""
         for raw in records:
             if len(raw) < self._bytes:
                 continue
             call, bias, func, at_exit, count = self._head.unpack_from(raw)
+            if functions is not None and func not in functions:
+                continue
             known = self._functions.get(func)
             capture = None if known is None else known[0].exit if at_exit else known[0].entry
             if known is None or capture is None:

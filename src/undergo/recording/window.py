@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -12,28 +14,30 @@ import numpy.typing as npt
 
 from undergo.events.records import Kind
 
+_CALL: Final = struct.Struct("<Q")  # at the beginning of struct capture_record
+_OBJECT: Final = 48  # bytes that Python takes for some bytes, beside these
 _MOST_OPEN: Final = 1 << 18  # calls that began before the window; beyond, the oldest are forgotten
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
-    """What was read at one time: records, and lines of captures."""
+    """What was read at one time: records, and captures that nobody has made sense of yet."""
 
     at: int  # ns, CLOCK_MONOTONIC
     records: npt.NDArray[np.void]
-    lines: bytes = b""
+    captures: Sequence[bytes] = ()
 
-    @property
+    @cached_property
     def size(self) -> int:
         """In bytes."""
-        return self.records.nbytes + len(self.lines)
+        return self.records.nbytes + sum(len(raw) + _OBJECT for raw in self.captures)
 
 
 class Window:
     """Keeps the batches of so many ns, in at most so many bytes.
 
     Of calls that began before and have not ended it keeps what announced them, so that what is in the window is known
-    to be beneath them.
+    to be beneath them, and what was captured of them, in a quarter of these bytes more.
     """
 
     def __init__(self, ns: int, most: int, began: int) -> None:
@@ -44,9 +48,9 @@ class Window:
         self._ns = ns
         self._most = most
         self._batches: deque[Batch] = deque()
-        self._before: tuple[
-            npt.NDArray[np.void], ...
-        ] = ()  # CALL_OPENED, CALL_WAITS of what is in the window
+        #: CALL_OPENED, CALL_WAITS of what is in the window
+        self._before: tuple[npt.NDArray[np.void], npt.NDArray[np.void]] | None = None
+        self._captured = _Captured(most // 4)
 
     def add(self, batch: Batch) -> None:
         """The newest; `batch.at` is now."""
@@ -63,7 +67,9 @@ class Window:
         oldest = self._batches.popleft()
         self.size -= oldest.size
         self.since = oldest.at
-        records = np.concatenate([*self._before[:1], oldest.records])
+        records = oldest.records
+        if self._before is not None:
+            records = np.concatenate([self._before[0], records])
         kinds = records["kind"]
         ended = records["id"][kinds == Kind.CALL_CLOSED]
         opened = records[kinds == Kind.CALL_OPENED]
@@ -71,13 +77,48 @@ class Window:
         # the struct of these has its id elsewhere; few are left, for their calls come right after them
         waits = records[kinds == Kind.CALL_WAITS][-1024:]
         self._before = (opened, waits)
+        self._captured.add(oldest.captures)
+        self._captured.forget(ended)
 
     def take(self) -> Iterator[Batch]:
         """All of it, the oldest first, beginning with what is known of the time before. It is empty then."""
-        for records in self._before:
-            if len(records):
-                yield Batch(self.since, records)
+        if self._before is not None:
+            opened, waits = self._before
+            yield Batch(self.since, opened, self._captured.all())
+            yield Batch(self.since, waits)
         self.crowded = False
         while self._batches:
             yield self._batches[0]
             self._give_up()
+
+
+class _Captured:
+    """What was captured of calls that have not ended; beyond so many bytes, the oldest is forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+        self._of: dict[int, tuple[bytes, ...]] = {}  # by id of the call
+
+    def all(self) -> list[bytes]:
+        """The oldest call's first."""
+        return [raw for each in self._of.values() for raw in each]
+
+    def add(self, captures: Sequence[bytes]) -> None:
+        """These came last."""
+        for raw in captures:
+            (call,) = _CALL.unpack_from(raw)
+            self._of[call] = (*self._of.get(call, ()), raw)
+            self._bytes += len(raw) + _OBJECT
+
+    def forget(self, ended: npt.NDArray[np.uint64]) -> None:
+        """These calls have ended."""
+        if not self._of:
+            return
+        for call in ended.tolist():
+            self._forget(call)
+        while self._bytes > self._most:
+            self._forget(next(iter(self._of)))
+
+    def _forget(self, call: int) -> None:
+        self._bytes -= sum(len(raw) + _OBJECT for raw in self._of.pop(call, ()))

@@ -26,13 +26,24 @@ class Recorded:
 
 
 def progress(
-    elapsed: int, recorded: Recorded, rate: float, lost: int, size: int, style: Palette = PLAIN
+    elapsed: int,
+    recorded: Recorded,
+    rate: float,
+    lost: int,
+    size: int,
+    style: Palette = PLAIN,
+    *,
+    writing: str = "",
 ) -> str:
-    """One line for a terminal. `elapsed` in ns, `rate` in events/s, `size` in bytes on disk (or in memory)."""
+    """One line for a terminal. `elapsed` in ns, `rate` in events/s, `size` in bytes on disk (or in memory).
+
+    `writing` is what is being written meanwhile.
+    """
     dropped = style.paint(style.hot, f" · {lost:,} lost") if lost else ""
     return (
         f"{style.paint(style.strong, clock(elapsed))}  {recorded.events:,} events"
         f" · {rate:,.0f}/s · {bytes_text(size)}{dropped}"
+        f"{f' · writing {escape(writing)}' if writing else ''}"
     )
 
 

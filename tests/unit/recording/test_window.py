@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 
 from tests.raw_records import CALL, Records, batch, closed, far, opened
@@ -37,7 +39,7 @@ def test_time_bounds_it() -> None:
 def test_bytes_bound_it() -> None:
     window = Window(60 * SECOND, 3 * CALL.itemsize, began=0)
     for second in range(1, 6):
-        window.add(Batch(second, batch(closed(second)), b"x" * CALL.itemsize if second == 4 else b""))
+        window.add(Batch(second, batch(closed(second)), (bytes(8),) if second == 4 else ()))
     assert window.crowded
     assert [(2, 4), (2, 5)] == taken(window)
 
@@ -53,3 +55,22 @@ def test_calls_that_began_before() -> None:
     ]
     window.add(Batch(6 * SECOND, batch(closed(6, parent=1))))
     assert [(1, 1), (2, 6)] == taken(window)
+
+
+def test_what_was_captured_of_calls_that_have_not_ended() -> None:
+    """However long ago; the oldest is forgotten where it is too much."""
+    window = Window(SECOND, 4 * (100 + 48) * 2, began=0)
+    window.add(Batch(1 * SECOND, batch(closed(2)), [capture(1), capture(2), capture(3)]))
+    window.add(Batch(3 * SECOND, batch(closed(3)), [capture(4)]))
+    assert [1, 3, 4] == [call for each in window.take() for call in map(call_of, each.captures)]
+    window.add(Batch(9 * SECOND, batch(closed(9)), [capture(9), capture(5)]))
+    window.add(Batch(19 * SECOND, batch(), []))
+    assert [4, 5] == [call for each in window.take() for call in map(call_of, each.captures)]
+
+
+def capture(call: int) -> bytes:
+    return struct.pack("<Q92x", call)
+
+
+def call_of(raw: bytes) -> int:
+    return int(struct.unpack_from("<Q", raw)[0])

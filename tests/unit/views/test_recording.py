@@ -27,6 +27,7 @@ def test_progress_names_losses_only_if_there_are_any() -> None:
         7 * 10**9, Recorded(1000, 200, 34), 500.4, 0, 1_200_000
     )
     assert progress(0, Recorded(), 0, 5, 0).endswith(" · 5 lost")
+    assert progress(0, Recorded(), 0, 0, 0, writing="run.undergo").endswith(" · writing run.undergo")
 
 
 def test_done() -> None:
