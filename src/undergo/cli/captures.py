@@ -14,7 +14,7 @@ from undergo.cli.described import Described
 from undergo.cli.options import chain
 from undergo.cli.targets import Targets
 from undergo.errors import TruncatedError, UsageError
-from undergo.events.values import Runtime
+from undergo.events.values import CaptureDecoder, Runtime
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.stacks import Stacks
 from undergo.goexe.types import Types, TypeTable
@@ -154,10 +154,11 @@ class Captures:
             if running.add_dynamic(index, address, capture):
                 runtime.dynamic[address] = capture
 
-    def values(self) -> CallValues:
+    def values(self, running: Session) -> CallValues:
         """For the views."""
         asked = self.asked
         return CallValues(
+            CaptureDecoder(self.functions, running.dtype("capture_record")),
             {function: types for function, (_, types, _) in self.functions.items()},
             frozenset(
                 f for f, (capture, _, _) in self.functions.items() if _shows(capture.entry, asked.args)

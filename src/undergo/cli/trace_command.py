@@ -13,6 +13,7 @@ import click
 from undergo.cli.captures import Reading, capture_all, capture_options
 from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
+from undergo.cli.reading import Values
 from undergo.cli.run import (
     Stopper,
     account,
@@ -30,7 +31,6 @@ from undergo.cli.targets import requested
 from undergo.events.calls import Call, CallOpened, Ledger
 from undergo.events.decode import CallDecoder, epoch_offset, still_open
 from undergo.events.tail import Tail
-from undergo.events.values import CaptureDecoder
 from undergo.kernel.session import Wanted
 from undergo.plan.planner import CLOCK_ROLES, FRAME_ROLES
 from undergo.views import jsonlines
@@ -103,41 +103,41 @@ def command(
             filters=filter_all(plans, described, filter_text, only_labels),
             captures=captures.plans,
         )
-        values, shown = captures.values(), bool(captures.functions)
         if request.dry_run:
             click.echo("\n".join(dry_run_lines(plans, style)), color=True)
             return
         stopper, offset = Stopper(), epoch_offset()
-        tree = CallTree(names, style, targets.several, values if shown else None)
-        lines = jsonlines.CallLines(names, values if shown else None)
         out, limit = sys.stdout.buffer, _Limit(max_calls)
-        tail = None if slow is None else Tail(slow, lambda call: values.failed(call.id), values.forget)
-
-        def show(records: list[Call | CallOpened]) -> None:
-            records = limit.admit(tail.admit(records) if tail else records)
-            if request.as_json:
-                jsonlines.write_batch(out, lines.batch(r for r in records if isinstance(r, Call)))
-            else:
-                now = time.monotonic_ns()
-                text = [*tree.feed(records, now), *tree.flush_due(now)]
-                if text:
-                    jsonlines.write_batch(out, "\n".join(text) + "\n")
-
         with session(targets, plans, wanted, captures.learn_first) as running:
             announce(targets, plans, request.as_json, style)
+            values, shown = captures.values(running), bool(captures.functions)
+            learner = Values(running, captures, results=True)
+            tree = CallTree(names, style, targets.several, values if shown else None)
+            lines = jsonlines.CallLines(names, values if shown else None)
+            tail = None if slow is None else Tail(slow, lambda call: values.failed(call.id), values.forget)
             decoder = CallDecoder(offset, reasons, running.dtype("waits_record"))
             if not request.as_json:
                 jsonlines.write_batch(out, tree.header() + "\n")
 
-            capture_decoder = CaptureDecoder(captures.functions, running.dtype("capture_record"))
+            def show(records: list[Call | CallOpened]) -> None:
+                records = limit.admit(tail.admit(records) if tail else records)
+                if request.as_json:
+                    jsonlines.write_batch(out, lines.batch(r for r in records if isinstance(r, Call)))
+                else:
+                    now = time.monotonic_ns()
+                    text = [*tree.feed(records, now), *tree.flush_due(now)]
+                    if text:
+                        jsonlines.write_batch(out, "\n".join(text) + "\n")
 
             def drain() -> None:
                 records = running.read()
                 if shown:
                     # read after the calls, they hold what belongs to them
-                    values.feed(capture_decoder.feed(running.read_captures()))
-                    captures.learn(running)
+                    given = running.read_captures()
+                    values.feed(given)
+                    learner.glance(given)
                 show(decoder.feed(records))
+                learner.learn()
 
             def each() -> bool:
                 drain()

@@ -184,28 +184,38 @@ class CaptureDecoder:
     def feed(self, records: Sequence[bytes], functions: Collection[int] | None = None) -> Iterator[Captured]:
         """The captures, in the order of the ring; of these functions (FunctionPlan.id), or of all."""
         for raw in records:
-            if len(raw) < self._bytes:
-                continue
-            call, bias, func, at_exit, count = self._head.unpack_from(raw)
-            if functions is not None and func not in functions:
-                continue
-            known = self._functions.get(func)
-            capture = None if known is None else known[0].exit if at_exit else known[0].entry
-            if known is None or capture is None:
-                continue
-            _, types, runtime = known
-            values = _Values(_pieces(raw, self._bytes, count), types, runtime, bias)
-            found = tuple([values.argument(reading) for reading in capture.readings])
-            if capture.results_named:
-                self._named[call] = tuple(map(values.type_name, capture.results_named))
-                if len(self._named) > _KEPT:
-                    del self._named[next(iter(self._named))]
-            elif at_exit and call in self._named:
-                names = self._named.pop(call)
-                found = tuple(_called(one, name) for one, name in zip(found, names, strict=True))
-            labels = tuple(values.labels(capture.labels)) if capture.labels else ()
-            stack = tuple(runtime.stack(values.addresses(capture.stack))) if capture.stack else ()
-            yield Captured(call, func, bool(at_exit), found, labels, stack)
+            if functions is None or (len(raw) >= self._bytes and self._head.unpack_from(raw)[2] in functions):
+                found = self.one(raw)
+                if found is not None:
+                    yield found
+
+    def whose(self, raw: bytes) -> tuple[int, bool]:
+        """The call, and whether it is about its return; of a record that `one` could be asked for."""
+        call, _, _, at_exit, _ = self._head.unpack_from(raw)
+        return call, bool(at_exit)
+
+    def one(self, raw: bytes) -> Captured | None:
+        """A single one, of a call's return after that of its entry; None if it is nothing that was asked for."""
+        if len(raw) < self._bytes:
+            return None
+        call, bias, func, at_exit, count = self._head.unpack_from(raw)
+        known = self._functions.get(func)
+        capture = None if known is None else known[0].exit if at_exit else known[0].entry
+        if known is None or capture is None:
+            return None
+        _, types, runtime = known
+        values = _Values(_pieces(raw, self._bytes, count), types, runtime, bias)
+        found = tuple([values.argument(reading) for reading in capture.readings])
+        if capture.results_named:
+            self._named[call] = tuple(map(values.type_name, capture.results_named))
+            if len(self._named) > _KEPT:
+                del self._named[next(iter(self._named))]
+        elif at_exit and call in self._named:
+            names = self._named.pop(call)
+            found = tuple(_called(one, name) for one, name in zip(found, names, strict=True))
+        labels = tuple(values.labels(capture.labels)) if capture.labels else ()
+        stack = tuple(runtime.stack(values.addresses(capture.stack))) if capture.stack else ()
+        return Captured(call, func, bool(at_exit), found, labels, stack)
 
 
 def _called(argument: Argument, name: str) -> Argument:
