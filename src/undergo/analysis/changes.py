@@ -51,12 +51,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One function. Without `before` it is new, without `after` it is gone: not called, or not recorded."""
+    """One function. Without `before` or `after` it was not called then; or not recorded, as `recorded` has it."""
 
     name: str
     before: Side | None
     after: Side | None
     verdicts: Mapping[str, Verdict]  # by METRICS; of bins only where both sides have them
+    recorded: tuple[bool, bool] = (True, True)  # before, after
 
     def difference(self, metric: str) -> float | None:
         """After less before, in ns; None if one of them is not known."""
@@ -81,6 +82,7 @@ def changes(recordings: Recordings, before: int, functions: Sequence[int] | None
     sums = [dict(zip(one.funcs, one.rows, strict=True)) for one in found]
     slices = [_slices(recordings, side, functions) for side in sides]
     names = recordings.labels
+    traced = [{row.name for number in side for row in recordings.metas[number].functions} for side in sides]
     rows = []
     for pair in _pairs(recordings, sums[0], sums[1]):
         old, new = (
@@ -94,8 +96,9 @@ def changes(recordings: Recordings, before: int, functions: Sequence[int] | None
             known = [side is not None and value_of(side, metric) is not None for side in (old, new)]
             if all(known):
                 verdicts[metric] = compare(samples[0].get(metric, ()), samples[1].get(metric, ()))
-        name = next(names[func] for func in pair if func is not None)
-        rows.append(Change(name, old, new, verdicts))
+        func = next(func for func in pair if func is not None)
+        before_too, after_too = (recordings.names[func] in side for side in traced)
+        rows.append(Change(names[func], old, new, verdicts, (before_too, after_too)))
     return sorted(rows, key=_weight, reverse=True)
 
 

@@ -45,7 +45,9 @@ def _line(when: str, row: Change, side: Side | None, first: int, style: Palette,
         figures.append(f"{figure} {_judged(pad(percent, 6), row.verdicts.get(metric), style)}")
     note = ""
     if side is None:
-        note = style.paint(style.warm, "  not called" if when == "before" else "  not called any more")
+        silent = "not called" if when == "before" else "not called any more"
+        recorded = row.recorded[when == "after"]
+        note = style.paint(style.warm, f"  {silent if recorded else 'not recorded'}")
     elif row.before and row.after and when == "after" and row.before.panics != row.after.panics:
         note = style.paint(style.hot, f"  panics {row.before.panics:,} → {row.after.panics:,}")
     cells_of = [style.paint(style.dim, pad(when, 6)), pad(_calls(side), first, True), *figures]

@@ -275,6 +275,7 @@ def change(row: Change) -> str:
         func=row.name,
         before=_side(row.before),
         after=_side(row.after),
+        recorded=dict(zip(("before", "after"), row.recorded, strict=True)),
         beyond_noise={metric: known[verdict] for metric, verdict in row.verdicts.items()},
     )
 

@@ -75,6 +75,9 @@ def test_functions_of_one_side(tmp_path: Path) -> None:
         found[name].after is not None for name in ("main.old", "main.both", "main.new")
     )
     assert {} == found["main.new"].verdicts
+    assert [(True, False), (True, True), (False, True)] == [
+        found[name].recorded for name in ("main.old", "main.both", "main.new")
+    ]
     assert found["main.new"].difference("mean") is None
 
 

@@ -91,6 +91,7 @@ def test_changes() -> None:
         ),
         Change("main.old", side(5, 1_000, 0), None, {}),
         Change("main.new", None, side(5, 1_000, 0), {}),
+        Change("main.else", None, side(5, 1_000, 0), {}, (False, True)),
     ]  # fmt: skip
     picture = """\
         CALLS      MEAN              P50              P99         FUNCTION
@@ -100,6 +101,8 @@ after     900   3.00 ms +50%     2.70 ms ~+50%    27.0 ms ?+50%   panics 0 → 2
 before      5   1.00 us           900 ns          9.00 us         main.old
 after       -         -                -                -         not called any more
 before      -         -                -                -         main.new  not called
+after       5   1.00 us           900 ns          9.00 us
+before      -         -                -                -         main.else  not recorded
 after       5   1.00 us           900 ns          9.00 us""".split("\n")
     lines = change_lines(rows)
     assert picture == lines[: lines.index("")]
