@@ -192,6 +192,7 @@ def command(
                 failure = error
             ending = end(running, targets)
             row = account(running, ending, aggregated=False)
+            told_of.writing(sink.writing)
             try:
                 while failure is None and sink.busy:
                     drain()
@@ -203,10 +204,7 @@ def command(
             say_notes(running, request.as_json, style, sink.lost)
         try:
             sink.close(row, ending.at + offset)
-            if sink.writing and not request.as_json:
-                print(
-                    style.paint(style.dim, f"writing {escape(sink.writing)} ..."), file=sys.stderr, flush=True
-                )
+            told_of.writing(sink.writing)
             told_of.tell(sink.finished(wait=True))
         except RecordingError as error:
             failure = failure or error
@@ -310,6 +308,13 @@ class _Told:
     def __init__(self, as_json: bool, names: Mapping[int, str], functions: int, style: Palette) -> None:
         self.progress = Progress(style)
         self._as_json, self._names, self._functions, self._style = as_json, names, functions, style
+
+    def writing(self, what: str) -> None:
+        """Tracing has ended, and this is still to be done."""
+        if what and not self._as_json:
+            self.progress.clear()
+            line = self._style.paint(self._style.dim, f"writing {escape(what)} ...")
+            print(line, file=sys.stderr, flush=True)
 
     def tell(self, made: Sequence[Kept]) -> None:
         """These were completed."""

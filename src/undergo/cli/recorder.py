@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from undergo.recording.window import Batch
 from undergo.recording.writer import Writer
 from undergo.views.recording import Recorded
 
+_MANY: Final = 1000  # calls whose values wait
 #: Makes records of calls that are open: (frames, now in ns of CLOCK_MONOTONIC, pids that died).
 OpenNow = Callable[[Sequence[OpenFrame], int, frozenset[int]], npt.NDArray[np.void]]
 
@@ -66,7 +68,11 @@ class Straight:
         """Bytes on disk."""
         return self._writer.size
 
-    writing = ""  # nothing is completed while more comes
+    @property
+    def writing(self) -> str:
+        """What comes to disk later than it came, if that is much."""
+        waiting = len(self._backlog)
+        return f"{waiting:,} values" if waiting > _MANY else ""
 
     @property
     def busy(self) -> bool:

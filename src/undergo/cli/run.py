@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from undergo import __version__
@@ -62,6 +62,8 @@ class Stopper:
 
     def _note(self, number: int, frame: object) -> None:
         if self.stopped is not None:
+            with suppress(OSError):
+                os.write(2, b"\nundergo: interrupted\n")
             os._exit(128 + number)  # the kernel takes the probes out with our descriptors
         self.stopped = number
         os.write(self._write, b"!")
