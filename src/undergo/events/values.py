@@ -13,7 +13,7 @@ import numpy as np
 from undergo.goexe.function import Source
 from undergo.goexe.maps import MapLayout, Stored
 from undergo.goexe.runtime_types import RuntimeTypes
-from undergo.goexe.types import COMPLEXES, SIGNED, UNSIGNED, GoType, Kind, Types
+from undergo.goexe.types import COMPLEXES, POINTERS, SIGNED, UNSIGNED, GoType, Kind, Types
 from undergo.plan.capture import Capture, FunctionCapture, Reading, Target
 from undergo.plan.labels import PAIR
 from undergo.plan.ops import whole_words
@@ -157,6 +157,11 @@ class Runtime:
 
 
 _KEPT: Final = 100_000  # calls of generic functions that have not returned
+_ONE, _TWO, _THREE = (struct.Struct(f"<{words}Q") for words in (1, 2, 3))
+#: What leads elsewhere, as it is in memory.
+_WORDS: Final = {
+    Kind.STRING: _TWO, Kind.SLICE: _THREE, Kind.INTERFACE: _TWO, **dict.fromkeys(POINTERS, _ONE)
+}  # fmt: skip
 _FLOATS: Final = {4: "<f", 8: "<d"}
 _WHY: Final = {
     PieceState.UNREADABLE: "not resident",
@@ -227,13 +232,15 @@ _PIECE: Final = struct.Struct("<II")  # struct piece: length, state
 
 
 def _pieces(raw: bytes, at: int, count: int) -> list[tuple[PieceState, bytes]]:
-    found = []
+    found: list[tuple[PieceState, bytes]] = []
+    append, unpack, size = found.append, _PIECE.unpack_from, len(raw)
     for _ in range(count):
-        if at + 8 > len(raw):
+        if at + 8 > size:
             break
-        length, state = _PIECE.unpack_from(raw, at)
-        found.append((_STATES[state], raw[at + 8 : at + 8 + length]))
-        at += 8 + (length + 7 & ~7)
+        length, state = unpack(raw, at)
+        at += 8
+        append((_STATES[state], raw[at : at + length]))
+        at += length + 7 & ~7
     return found
 
 
@@ -294,16 +301,21 @@ class _Values:
         """The value of a type at an offset in bytes; `missing` are offsets of which nothing is known."""
         kind = of.kind
         if kind == Kind.STRUCT:
+            types, value = self._types, self._value
             return Struct(
                 tuple(
-                    (f.name, self._value(self._types[f.type], raw, at + f.offset, inside, missing))
-                    for f in of.fields
+                    [(f.name, value(types[f.type], raw, at + f.offset, inside, missing)) for f in of.fields]
                 )
             )
         if kind == Kind.ARRAY:
             return self._array(of, raw, at, inside, missing)
         if at in missing or at + of.size > len(raw):
             return Missing(missing.get(at, "not read"))
+        words = _WORDS.get(kind)
+        if words is not None:
+            if at + words.size > len(raw):
+                return Missing("not read")
+            return self._pointing(of, words.unpack_from(raw, at), inside.get(at))
         if kind in COMPLEXES:
             half = of.size // 2
             if at + half in missing:
@@ -316,7 +328,7 @@ class _Values:
             return Scalar(bool(raw[at]))
         if kind in SIGNED or kind in UNSIGNED:
             return Scalar(int.from_bytes(raw[at : at + of.size], "little", signed=kind in SIGNED))
-        return self._pointing(of, raw, at, inside.get(at))
+        return Missing("of no known kind")
 
     def _array(
         self, of: GoType, raw: bytes, at: int, inside: Mapping[int, Target], missing: Mapping[int, str]
@@ -332,10 +344,9 @@ class _Values:
             items.append(self._value(elem, raw, start, inside, missing))
         return Several(tuple(items), of.count)
 
-    def _pointing(self, of: GoType, raw: bytes, at: int, target: Target | None) -> Value:
+    def _pointing(self, of: GoType, words: Sequence[int], target: Target | None) -> Value:
         """A value that leads elsewhere; `target` is what was read there."""
         kind = of.kind
-        words = struct.unpack_from(f"<{min(of.size, len(raw) - at) // 8}Q", raw, at)
         state, data = self._piece(target.piece) if target is not None else (PieceState.ABSENT, b"")
         if kind in (Kind.STRING, Kind.SLICE):
             return self._counted(of, words, target, state, data)

@@ -136,7 +136,7 @@ class TypeTable:
 
     def constant(self, of: GoType, value: int) -> str:
         """The name of a constant of a named integer type that has this value; "" if there is none."""
-        if "." not in of.name or of.kind not in SIGNED | UNSIGNED:
+        if "." not in of.name or (of.kind not in SIGNED and of.kind not in UNSIGNED):
             return ""
         if of.place not in self._named:
             self._named[of.place] = self._constants(of.place)

@@ -113,8 +113,11 @@ def duration(ns: int) -> str:
 
 def quote(raw: bytes) -> str:
     r"""A Go string literal; what is not printable, or not UTF-8, is escaped as in Go: "\x1b\u202e"."""
+    text = raw.decode("utf-8", "surrogateescape")
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     out = []
-    for c in raw.decode("utf-8", "surrogateescape"):
+    for c in text:
         if c in '"\\':
             out.append("\\" + c)
         elif c.isprintable():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from undergo.events.values import (
@@ -74,15 +75,15 @@ def results(found: Sequence[Argument], types: Types, at: int | None = None) -> s
 
 def text(value: Value, of: GoType, types: Types, *, typed: bool = True, at: int | None = None) -> str:
     """One value. `typed` says the type of what is not obvious from its braces; deadlines count from `at`."""
-    match value:
+    match value:  # what there is most of first
+        case Text(raw, length):
+            return _string(raw, length, of)
+        case Scalar(number):
+            return _constant(number, of, types) or _scalar(number, of)
         case None:
             return "nil"
         case Missing(why):
             return f"<{why}>"
-        case Scalar(number):
-            return _constant(number, of, types) or _scalar(number, of)
-        case Text(raw, length):
-            return _string(raw, length, of)
         case Several(items, length):
             return _several(items, length, of, types, typed, at)
         case Struct():
@@ -236,6 +237,7 @@ def _is_zero(value: Value) -> bool:
     return False
 
 
+@lru_cache(1 << 14)
 def short(name: str) -> str:
     """A type's name without the path before its package: "*example.com/shop.Item" is "*shop.Item"."""
     out, word = [], ""
@@ -250,17 +252,17 @@ def short(name: str) -> str:
 
 def encoded(value: Value, of: GoType, types: Types) -> Any:
     """For JSON. What could not be read is {"missing": why}; strings that were cut are {"text", "length"}."""
-    match value:
-        case None:
-            return None
-        case Missing(why):
-            return {"missing": why}
+    match value:  # what there is most of first
+        case Text(raw, length):
+            return _text(raw, length)
         case Scalar(number):
             if isinstance(number, complex):
                 return [_number(number.real), _number(number.imag)]
             return _number(number)
-        case Text(raw, length):
-            return _text(raw, length)
+        case None:
+            return None
+        case Missing(why):
+            return {"missing": why}
         case Several(items, length):
             shown = [encoded(item, types[of.elem], types) for item in items]
             return shown if len(items) == length else {"items": shown, "length": length}
