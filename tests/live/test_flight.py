@@ -227,3 +227,22 @@ def test_values_of_what_is_in_the_window(program: Path, tmp_path: Path) -> None:
         assert int(given) == last.get(goid, int(given))
         last[goid] = int(back)
     assert [("0",), ("0",)] == plain.rows(f"select text from captures where func = {serve}")
+
+
+@pytest.mark.parametrize("options", [[], ["--window", "60s"]])
+def test_values_are_of_calls_that_are_kept(program: Path, tmp_path: Path, options: list[str]) -> None:
+    """Whether a call is kept is known at its end only, what it was given long before."""
+    options = [*options, "--args", "--min-duration", "200ms"]
+    with busy(program) as process, flying(process.pid, tmp_path / "r", *options) as recorder:
+        say(process, "slow")
+        go(process)
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=LIMIT)
+        assert 0 == recorder.returncode
+    plain = Plain(tmp_path / "r")
+    assert [] == plain.rows("select call from captures where call not in (select id from calls)")
+    found = plain.rows(
+        "select c.func, text from calls k left join captures c on k.id = c.call where ending = 'return'"
+    )
+    names = ("main.handle", "main.work")
+    assert {(plain.functions.index(name), '"slow"') for name in names} == set(found)

@@ -10,14 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-import numpy as np
-
-from undergo.cli.reading import MakeValues
+from undergo.cli.reading import Backlog, MakeValues
 from undergo.cli.recorder import Kept, OpenNow
 from undergo.cli.until import Until
 from undergo.errors import UndergoError
 from undergo.events.calls import Ledger
-from undergo.events.records import Kind, counts
+from undergo.events.records import counts
 from undergo.events.triggers import Happened, Triggers
 from undergo.kernel.session import OpenFrame
 from undergo.recording.window import Batch, Window
@@ -217,26 +215,30 @@ class Flight:
         path, since = numbered(self._output, self._number), self._window.since
         crowded = self._window.crowded
         writer = self._make(path, since + self._offset)
-        recorded, ended = Recorded(), [np.zeros(0, np.uint64)]
-        captures: deque[Sequence[bytes]] = deque()
+        recorded, gone = Recorded(), set[int]()
+        captures: deque[tuple[Sequence[bytes], Sequence[int]]] = deque()
         for batch in self._window.take():
             writer.append(batch.records)
-            captures.append(batch.captures)
+            ended = batch.ended.tolist()
+            captures.append((batch.captures, ended))
             recorded += Recorded(*counts(batch.records))
-            ended.append(batch.records["id"][batch.records["kind"] == Kind.CALL_CLOSED])
-        gone = set(np.concatenate(ended).tolist())
-        records = self._open_now([frame for frame in frames if frame.id not in gone], at, died)
+            gone.update(ended)
+        still = [frame for frame in frames if frame.id not in gone]
+        captures.append(((), [frame.id for frame in still]))
+        records = self._open_now(still, at, died)
         writer.append(records)
         recorded += Recorded(*counts(records))
         ledger = self._books.since(recorded.events)
         kept = Kept(path, recorded, at - since, 0, crowded=crowded, why=why)
 
         def close() -> None:
-            values = self._make_values()
+            backlog = Backlog(self._make_values())
             try:
                 try:
-                    while captures:
-                        writer.append(records[:0], values.lines(captures.popleft()))
+                    while captures or backlog:
+                        if not backlog:
+                            backlog.add(*captures.popleft())
+                        writer.append(records[:0], backlog.lines())
                 finally:
                     writer.close(at + self._offset, asdict(ledger))
             except UndergoError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from undergo.cli.captures import Captures
 from undergo.events.records import counts
 from undergo.events.values import Captured, CaptureDecoder
 from undergo.kernel.session import Session
+from undergo.recording.pending import Pending
 from undergo.recording.window import Batch
 from undergo.views.capture_rows import CaptureRows
 from undergo.views.recording import Recorded
@@ -83,10 +84,14 @@ MakeValues = Callable[[], Values]
 
 
 class Backlog:
-    """Captures that wait to be made sense of: they come faster than Python understands them, calls must not wait."""
+    """Captures that wait to be made sense of: they come faster than Python understands them, calls must not wait.
+
+    Those of a call wait for its end first: only then is it known whether it is kept.
+    """
 
     def __init__(self, values: Values) -> None:
         self._values = values
+        self._open = Pending(_MOST_WAITING)
         self._waiting: deque[bytes] = deque()
         self._bytes = 0  # of those
         self.lost = 0  # that there was no room for
@@ -94,9 +99,10 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, captures: Sequence[bytes]) -> None:
-        """These came last."""
-        for raw in captures:
+    def add(self, captures: Sequence[bytes], ended: Iterable[int]) -> None:
+        """These came last; these calls have ended, or are kept though they have not."""
+        self._open.add(captures)
+        for raw in self._open.take(ended):
             if self._bytes + len(raw) > _MOST_WAITING:
                 self.lost += 1
                 continue
@@ -111,5 +117,4 @@ class Backlog:
             some = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
             self._bytes -= sum(map(len, some))
             found.append(self._values.lines(some))
-        self._values.learn()
         return b"".join(found)

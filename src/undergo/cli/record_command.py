@@ -18,7 +18,7 @@ from undergo.cli.described import describe_all, filter_all, filter_option, label
 from undergo.cli.flight import Books, Flight, Make, check_all_free
 from undergo.cli.options import DURATION, Request, Size, session_options, split_option
 from undergo.cli.progress import Progress
-from undergo.cli.reading import Backlog, MakeValues, Reader, Values
+from undergo.cli.reading import MakeValues, Reader, Values
 from undergo.cli.recorder import Kept, Straight, meta_of
 from undergo.cli.run import (
     Ending,
@@ -288,7 +288,7 @@ class _Output:
             return open_records(frames, at, died, record, waits)
 
         if self.window is None:
-            return Straight(make(self.path, started), open_now, Backlog(values()))
+            return Straight(make(self.path, started), open_now, values())
         books = Books(lambda: account(running, Ending(0, (), frozenset()), aggregated=False))
         memory = Window(self.window, self.window_memory, time.monotonic_ns())
         return Flight(

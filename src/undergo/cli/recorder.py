@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo import __version__
-from undergo.cli.reading import Backlog
+from undergo.cli.reading import Backlog, Values
 from undergo.cli.sources import birth_sites
 from undergo.cli.targets import Targets
 from undergo.errors import RecordingError
@@ -49,9 +49,10 @@ class Kept:
 class Straight:
     """Everything goes to disk at once."""
 
-    def __init__(self, writer: Writer, open_now: OpenNow, backlog: Backlog) -> None:
+    def __init__(self, writer: Writer, open_now: OpenNow, values: Values) -> None:
         self._writer = writer
-        self._backlog = backlog
+        self._values = values
+        self._backlog = Backlog(values)
         self._open_now = open_now
         self._recorded = Recorded()
         self._full = False
@@ -88,8 +89,10 @@ class Straight:
         self, batch: Batch, frames: Callable[[], Sequence[OpenFrame]], more: Callable[[], Batch]
     ) -> bool:
         """A batch has come; whether to go on. Raises RecordingError when no more can be written."""
-        self._backlog.add(batch.captures)
+        self._backlog.add(batch.captures, batch.ended.tolist())
         self._write(batch.records, self._backlog.lines())
+        self._values.glance(batch.captures)
+        self._values.learn()
         return True
 
     def _write(self, records: npt.NDArray[np.void], lines: bytes = b"") -> None:
@@ -107,7 +110,7 @@ class Straight:
 
     def end(self, batch: Batch, frames: Sequence[OpenFrame], at: int, died: frozenset[int]) -> None:
         """Tracing has ended at `at`, and `batch` was the last. Raises RecordingError."""
-        self._backlog.add(batch.captures)
+        self._backlog.add(batch.captures, [*batch.ended.tolist(), *(frame.id for frame in frames)])
         self._write(batch.records)
         while self.busy and not self._full:
             self._write(batch.records[:0], self._backlog.lines())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from undergo.events.records import Kind
+from undergo.recording.pending import OBJECT, Pending
 
-_CALL: Final = struct.Struct("<Q")  # at the beginning of struct capture_record
-_OBJECT: Final = 48  # bytes that Python takes for some bytes, beside these
 _MOST_OPEN: Final = 1 << 18  # calls that began before the window; beyond, the oldest are forgotten
 
 
@@ -30,7 +28,13 @@ class Batch:
     @cached_property
     def size(self) -> int:
         """In bytes."""
-        return self.records.nbytes + sum(len(raw) + _OBJECT for raw in self.captures)
+        return self.records.nbytes + sum(len(raw) + OBJECT for raw in self.captures)
+
+    @property
+    def ended(self) -> npt.NDArray[np.uint64]:
+        """The ids of the calls that ended. All that was captured of them is in here, or came before."""
+        ended: npt.NDArray[np.uint64] = self.records["id"][self.records["kind"] == Kind.CALL_CLOSED]
+        return ended
 
 
 class Window:
@@ -50,7 +54,7 @@ class Window:
         self._batches: deque[Batch] = deque()
         #: CALL_OPENED, CALL_WAITS of what is in the window
         self._before: tuple[npt.NDArray[np.void], npt.NDArray[np.void]] | None = None
-        self._captured = _Captured(most // 4)
+        self._captured = Pending(most // 4)
 
     def add(self, batch: Batch) -> None:
         """The newest; `batch.at` is now."""
@@ -71,14 +75,14 @@ class Window:
         if self._before is not None:
             records = np.concatenate([self._before[0], records])
         kinds = records["kind"]
-        ended = records["id"][kinds == Kind.CALL_CLOSED]
+        ended = oldest.ended
         opened = records[kinds == Kind.CALL_OPENED]
         opened = opened[~np.isin(opened["id"], ended)][-_MOST_OPEN:]
         # the struct of these has its id elsewhere; few are left, for their calls come right after them
         waits = records[kinds == Kind.CALL_WAITS][-1024:]
         self._before = (opened, waits)
         self._captured.add(oldest.captures)
-        self._captured.forget(ended)
+        self._captured.take(ended.tolist())
 
     def take(self) -> Iterator[Batch]:
         """All of it, the oldest first, beginning with what is known of the time before. It is empty then."""
@@ -90,35 +94,3 @@ class Window:
         while self._batches:
             yield self._batches[0]
             self._give_up()
-
-
-class _Captured:
-    """What was captured of calls that have not ended; beyond so many bytes, the oldest is forgotten."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._bytes = 0
-        self._of: dict[int, tuple[bytes, ...]] = {}  # by id of the call
-
-    def all(self) -> list[bytes]:
-        """The oldest call's first."""
-        return [raw for each in self._of.values() for raw in each]
-
-    def add(self, captures: Sequence[bytes]) -> None:
-        """These came last."""
-        for raw in captures:
-            (call,) = _CALL.unpack_from(raw)
-            self._of[call] = (*self._of.get(call, ()), raw)
-            self._bytes += len(raw) + _OBJECT
-
-    def forget(self, ended: npt.NDArray[np.uint64]) -> None:
-        """These calls have ended."""
-        if not self._of:
-            return
-        for call in ended.tolist():
-            self._forget(call)
-        while self._bytes > self._most:
-            self._forget(next(iter(self._of)))
-
-    def _forget(self, call: int) -> None:
-        self._bytes -= sum(len(raw) + _OBJECT for raw in self._of.pop(call, ()))
