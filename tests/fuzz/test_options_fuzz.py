@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Build
-from undergo.cli.captures import Reading, capture_all
+from undergo.cli.captures import Capturing, capture_all
 from undergo.cli.described import Described, filter_all, key_all
 from undergo.cli.options import DURATION, Size
 from undergo.cli.targets import Targets
@@ -72,7 +72,7 @@ def taken(work: Callable[[], object]) -> None:
 
 
 def captured(target: Target, asked: Asked, described: list[Described]) -> None:
-    capture_all(cast(Targets, target), target.plans, described, Reading(asked, Limits(), False))
+    capture_all(cast(Targets, target), target.plans, described, Capturing(asked, Limits(), False))
 
 
 comparisons = st.tuples(*map(st.sampled_from, (NAMES, OPERATORS, VALUES))).map(" ".join)

@@ -75,7 +75,7 @@ _options = chain(
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Capturing:
     """What is to be read of calls, and how much of it."""
 
     asked: Asked
@@ -84,14 +84,14 @@ class Reading:
 
 
 def capture_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that reads arguments and results, given to it as `reading`."""
+    """The options of every command that reads arguments and results, given to it as `capturing`."""
 
     @wraps(command)
     def gather(*given: Any, **values: Any) -> Any:
         take = values.pop
         asked = Asked(*map(take, ("with_args", "with_results", "with_labels", "with_stacks", "paths")))
         limits = Limits(*map(take, ("string_limit", "depth_limit", "elements")))
-        return command(*given, reading=Reading(asked, limits, take("regs")), **values)
+        return command(*given, capturing=Capturing(asked, limits, take("regs")), **values)
 
     return _options(gather)
 
@@ -180,13 +180,13 @@ def capture_all(
     targets: Targets,
     plans: Sequence[ProbePlan],
     described: Sequence[Described],
-    reading: Reading,
+    capturing: Capturing,
 ) -> tuple[Captures, list[ProbePlan]]:
     """The captures of all planned functions, and the plans with what there is to say about them.
 
     Raises UsageError, with a caret, for a path that no function has.
     """
-    asked, limits, regs = reading.asked, reading.limits, reading.regs
+    asked, limits, regs = capturing.asked, capturing.limits, capturing.regs
     found: dict[int, tuple[FunctionCapture, Types, Runtime]] = {}
     if asked == Asked():
         return Captures(found, {}, limits, asked), list(plans)

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from undergo.cli.captures import Reading, capture_all, capture_options
+from undergo.cli.captures import Capturing, capture_all, capture_options
 from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.flight import Books, Flight, Make, check_all_free
 from undergo.cli.options import DURATION, Request, Size, session_options, split_option
@@ -100,7 +100,7 @@ def command(
     filter_text: str | None,
     only_labels: tuple[str, ...],
     written: tuple[str, ...],
-    reading: Reading,
+    capturing: Capturing,
     min_duration: int,
     depth: int | None,
     rotate: int | None,
@@ -132,9 +132,9 @@ def command(
         awaited = until(until_texts, plans)
         described = describe_all(targets, plans, written)
         names = {each.id: each.function.name for plan in plans for each in plan.functions}
-        asked = reading.asked
+        asked = capturing.asked
         all_read = replace(asked, results=asked.results or bool(awaited.failing))
-        captures, plans = capture_all(targets, plans, described, replace(reading, asked=all_read))
+        captures, plans = capture_all(targets, plans, described, replace(capturing, asked=all_read))
         check_failing(awaited, captures.plans, names)
         if asked == Asked():
             needed = {each: captures.functions[each] for each in awaited.failing}

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import click
 
-from undergo.cli.captures import Reading, capture_all, capture_options
+from undergo.cli.captures import Capturing, capture_all, capture_options
 from undergo.cli.described import describe_all, filter_all, filter_option, label_option, sig_option
 from undergo.cli.options import DURATION, Request, session_options, split_option
 from undergo.cli.reading import Values
@@ -62,7 +62,7 @@ def command(
     filter_text: str | None,
     only_labels: tuple[str, ...],
     written: tuple[str, ...],
-    reading: Reading,
+    capturing: Capturing,
     min_duration: int,
     slow: int | None,
     depth: int | None,
@@ -87,8 +87,8 @@ def command(
         targets, plans = requested(stack, request, CLOCK_ROLES if split else FRAME_ROLES)
         described = describe_all(targets, plans, written)
         # an error is something that a call gives back
-        asked = replace(reading.asked, results=reading.asked.results or slow is not None)
-        captures, plans = capture_all(targets, plans, described, replace(reading, asked=asked))
+        asked = replace(capturing.asked, results=capturing.asked.results or slow is not None)
+        captures, plans = capture_all(targets, plans, described, replace(capturing, asked=asked))
         split = split and can_split(plans)
         reasons = slots_of(targets.executables).in_clocks
         names = {f.id: f.function.name for plan in plans for f in plan.functions}

@@ -49,7 +49,9 @@ class CallValues:
     def feed(self, captures: Iterable[bytes]) -> None:
         """Keep them until their calls are shown."""
         for raw in captures:
-            self._waiting[self._decoder.whose(raw)] = raw
+            key = self._decoder.whose(raw)
+            self._give_up(key)  # a second one would be in place of the first
+            self._waiting[key] = raw
             self._bytes += len(raw) + _OBJECT
         while self._bytes > self._most:
             self._give_up(next(iter(self._waiting)))
