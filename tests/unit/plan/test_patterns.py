@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import itertools
+import subprocess
+import sys
 
 import pytest
 
 from undergo.errors import UsageError
-from undergo.plan.patterns import compile_pattern, near_misses, nothing_matches
+from undergo.plan.patterns import _about_as_long, compile_pattern, near_misses, nothing_matches
 
 NAMES = [
     "main.main",
@@ -77,10 +79,12 @@ def test_bad_patterns(pattern: str, words: str) -> None:
 
 def test_many_stars_do_not_hang() -> None:
     """A glob never backtracks over a name."""
-    matches = compile_pattern("*" + "a*" * 40 + "b").matches
-    started = time.perf_counter()
-    assert not matches("a" * 2000)
-    assert time.perf_counter() - started < 1
+    code = (
+        "from undergo.plan.patterns import compile_pattern\n"
+        "print(compile_pattern('*' + 'a*' * 40 + 'b').matches('a' * 2000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "None\n" == done.stdout
 
 
 @pytest.mark.parametrize(
@@ -113,9 +117,10 @@ def test_inlined_names_are_near_misses_too() -> None:
     assert "did you mean main.added (inlined everywhere)?" == error.hint
 
 
-def test_near_misses_are_fast() -> None:
-    """60,000 names are searched in well under a second."""
-    names = [f"example.org/pkg{i % 97}.(*type{i}).method{i * 7919 % 60013}" for i in range(60_000)]
-    started = time.perf_counter()
-    near_misses("pkg.(*typ3).method12x", names)
-    assert time.perf_counter() - started < 1.5
+def test_near_misses_compare_few_names_letter_by_letter() -> None:
+    """That costs 20 us each: of 60,000 names most are out of question at a glance."""
+    words = "get set handle read write serve conn buf parse load store mutex lock range fetch user item order".split()
+    names = {"".join(some) for count in (1, 2, 3) for some in itertools.product(words, repeat=count)}
+    compared = _about_as_long("getusr", names)
+    assert "getuser" in compared
+    assert len(compared) < len(names) / 10
