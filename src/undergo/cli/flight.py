@@ -163,6 +163,7 @@ class Flight:
         captured = self._values.of(batch.captures, failing) if failing else []
         # all else waits until it is written, which may be never
         self._values.glance(batch.captures)
+        self._values.learn()
         if batch.at >= self._armed:
             why = self._triggers.seen(batch.records, captured)
             why = why or self._too_long(batch.at, frames)
@@ -231,8 +232,9 @@ class Flight:
         ledger = self._books.since(recorded.events)
         kept = Kept(path, recorded, at - since, 0, crowded=crowded, why=why)
 
+        backlog = Backlog(self._make_values())
+
         def close() -> None:
-            backlog = Backlog(self._make_values())
             try:
                 try:
                     while captures or backlog:

@@ -63,7 +63,7 @@ class Values:
         return self._rows.of(one for one in found if self._results or not one.at_exit)
 
     def glance(self, captures: Sequence[bytes]) -> None:
-        """Learns types from as many as there is a little time for now and then."""
+        """Meets the types of as many as there is a little time for now and then; `learn` of them after it."""
         began = time.monotonic_ns()
         if not captures or began < self._glance_again:
             return
@@ -71,7 +71,6 @@ class Values:
             self.of(captures[at : at + _AT_ONCE])
             if time.monotonic_ns() > began + _GLANCE:
                 break
-        self.learn()
         self._glance_again = began + _SHARE * (time.monotonic_ns() - began)
 
     def learn(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -14,6 +13,7 @@ import click
 
 from undergo.analysis.ask import MEMORY
 from undergo.analysis.caveats import caveats, recorded_issues, recorded_ledger
+from undergo.cli.interrupt import end_at_once
 from undergo.recording.reader import Recordings, open_recordings
 from undergo.recording.scratch import remove_unfinished
 from undergo.views import jsonlines
@@ -68,8 +68,7 @@ def _interruptible(recordings: Recordings) -> Iterator[None]:
                 recordings.connection.interrupt()
             if not done.wait(_PATIENCE_S):
                 remove_unfinished()
-                os.write(2, b"\nundergo: interrupted\n")
-                os._exit(130)
+                end_at_once(130)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()

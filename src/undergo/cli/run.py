@@ -9,10 +9,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from undergo import __version__
+from undergo.cli.interrupt import end_at_once
 from undergo.cli.targets import Targets
 from undergo.events.calls import Ledger
 from undergo.events.decode import ledger
@@ -62,9 +63,7 @@ class Stopper:
 
     def _note(self, number: int, frame: object) -> None:
         if self.stopped is not None:
-            with suppress(OSError):
-                os.write(2, b"\nundergo: interrupted\n")
-            os._exit(128 + number)  # the kernel takes the probes out with our descriptors
+            end_at_once(128 + number)  # the kernel takes the probes out with our descriptors
         self.stopped = number
         os.write(self._write, b"!")
 
