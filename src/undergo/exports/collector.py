@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from undergo import __version__
 from undergo.errors import UndergoError, UsageError
+from undergo.varint import varint
 
 _AGAIN: Final = (429, 502, 503, 504)  # what the specification calls retryable
 _TRIES: Final = 6
@@ -104,29 +105,18 @@ def _fields(message: bytes) -> list[tuple[int, int | bytes]]:
     """Varints and bytes of a message; nothing of one that is damaged."""
     found: list[tuple[int, int | bytes]] = []
     at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    try:
-        while at < len(message):
-            tag = varint()
-            if tag & 7 == 0:
-                found.append((tag >> 3, varint()))
-            elif tag & 7 == 2:
-                size = varint()
-                found.append((tag >> 3, message[at : at + size]))
-                at += size
-            else:
-                return []
-    except IndexError:
-        return []
+    while at < len(message):
+        tag = varint(message, at)
+        value = tag and varint(message, tag[1])
+        if tag is None or value is None:
+            return []
+        number, kind = divmod(tag[0], 8)
+        told, at = value
+        if kind == 0:
+            found.append((number, told))
+        elif kind == 2:
+            found.append((number, message[at : at + told]))
+            at += told
+        else:
+            return []
     return found

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from undergo.errors import GoVersionError, NotGoError, TruncatedError
 from undergo.goexe.elf import ElfImage
-from undergo.goexe.varint import LONGEST, varint
+from undergo.varint import LONGEST, varint
 
 OLDEST = (1, 17)
 

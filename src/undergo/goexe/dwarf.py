@@ -23,7 +23,7 @@ from undergo.goexe.elf import ElfImage
 from undergo.goexe.function import is_closure, is_method
 from undergo.goexe.functions import without_type_arguments
 from undergo.goexe.types import GoType, Kind, Parameter, Signature, TypeTable, member_offset
-from undergo.goexe.varint import varint
+from undergo.varint import varint
 
 if TYPE_CHECKING:
     from elftools.dwarf.compileunit import CompileUnit

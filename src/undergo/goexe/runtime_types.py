@@ -15,7 +15,7 @@ from typing import Any, Final
 from undergo.errors import TruncatedError
 from undergo.goexe.executable import GoExecutable
 from undergo.goexe.types import Field, GoType, Kind
-from undergo.goexe.varint import varint
+from undergo.varint import varint
 
 _FLAGS, _KIND, _NAME, _SIZE = 20, 23, 40, 48
 _EXTRA_STAR: Final = 1 << 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from undergo.goexe.varint import varint
+from undergo.varint import varint
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE

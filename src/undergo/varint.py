@@ -1,4 +1,4 @@
-"""Numbers of seven bits a byte, least significant first: DWARF's ULEB128, Go's uvarint."""
+"""Numbers of seven bits a byte, least significant first: DWARF's ULEB128, Go's uvarint, protobuf's varint."""
 
 from __future__ import annotations
 
