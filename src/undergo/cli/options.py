@@ -11,19 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from undergo.durations import UNITS
+
 if TYPE_CHECKING:
     from undergo.target.config import Config
 
-_UNITS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
 _LONGEST = 2**62  # ns; the kernel side adds to it
 
 
@@ -39,7 +31,7 @@ class Duration(click.ParamType[int]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|m|h|)", str(value))
         if not match:
             self.fail(f"{value} is no duration; write 500us, 10ms, 2s or 5m", param, ctx)
-        ns = float(match[1]) * _UNITS[match[2]]
+        ns = float(match[1]) * UNITS[match[2] or "s"]
         if ns > _LONGEST:
             self.fail(f"{value} is longer than undergo can count", param, ctx)
         return round(ns)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from undergo.durations import UNITS
 from undergo.errors import UsageError
 
 OPERATORS: Final = ("==", "!=", "<=", ">=", "<", ">")
@@ -41,15 +42,6 @@ _PART: Final = re.compile(
 _LETTERS: Final = {
     "a": b"\a", "b": b"\b", "f": b"\f", "n": b"\n", "r": b"\r", "t": b"\t", "v": b"\v", "\\": b"\\", '"': b'"',
 }  # fmt: skip
-_UNITS: Final = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
 _DEEPEST: Final = 50
 _DIGITS: Final = 300  # fewer than the largest float64 has
 
@@ -123,7 +115,7 @@ def _number(token: _Token) -> int | float | None:
     if token.kind == "duration":
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(\D+)", text)
         assert match is not None
-        ns = float(match[1]) * _UNITS[match[2]]
+        ns = float(match[1]) * UNITS[match[2]]
         return None if ns == math.inf else round(ns)
     return float(text) if "." in text else int(text, 16 if text[:2].lower() == "0x" else 10)
 
